@@ -1,0 +1,157 @@
+"""A client that tries a running service, for `helm test` and by hand: python -m app.check http://flask-hello:80
+
+It makes GET requests to /livez, /readyz, /version, /metrics and several to /, prints one line a check and exits 0 when
+all are good, else 1. It tries again only while no answer comes at all (the network of a new pod may need a moment); an
+answer is judged at once, for trying again would hide a release that fails now and then. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+RETRY_PAUSE_SECONDS = 0.5
+ANSWER_MAX_BYTES = 4 * 1024 * 1024
+GREETING_KEYS = ("message", "version", "environment", "pod", "namespace", "node", "visits")
+METRIC = "http_requests_total"
+
+
+class CheckFailed(Exception):
+    """What was expected and what came instead."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    version: str | None
+    environment: str | None
+
+    def compare(self, said: dict[str, object]) -> None:
+        """Raises CheckFailed if the service says another version or environment than expected."""
+        for key, expected in vars(self).items():
+            if expected is not None and said.get(key) != expected:
+                raise CheckFailed(f"{key} is {said.get(key)!r}, expected {expected!r}")
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service at `url`, which has until `deadline` (time.monotonic) to give its answers."""
+
+    url: str
+    timeout_seconds: float
+    deadline: float
+
+    def get(self, path: str) -> str:
+        """Body of a 200 answer. Raises CheckFailed."""
+        # Never through a proxy that the environment names: the service is reached directly or not at all.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self.url + path, headers={"Accept": "application/json, text/plain;q=0.5"})
+        while True:
+            try:
+                with opener.open(request, timeout=self.timeout_seconds) as response:
+                    return str(response.read(ANSWER_MAX_BYTES).decode())
+            except urllib.error.HTTPError as error:
+                with error:
+                    body = error.read(300).decode(errors="replace").strip()
+                raise CheckFailed(f"answered {error.code}: {body}") from error
+            except UnicodeDecodeError as error:
+                raise CheckFailed(f"answered something that is not UTF-8: {error}") from error
+            except (OSError, http.client.HTTPException) as error:
+                if time.monotonic() + RETRY_PAUSE_SECONDS >= self.deadline:
+                    raise CheckFailed(f"no answer: {error or type(error).__name__}") from error
+            time.sleep(RETRY_PAUSE_SECONDS)
+
+    def get_object(self, path: str) -> dict[str, object]:
+        """The JSON object that `path` answers. Raises CheckFailed."""
+        body = self.get(path)
+        try:
+            said = json.loads(body)
+        except ValueError as error:
+            raise CheckFailed(f"answered no JSON: {body[:100]!r}") from error
+        if not isinstance(said, dict):
+            raise CheckFailed(f"answered no JSON object: {body[:100]!r}")
+        return said
+
+
+def check(service: Service, expected: Expected, greetings: int) -> bool:
+    """Run all checks, print a line for each; whether all were good."""
+
+    def has_status(path: str, status: str) -> str:
+        said = service.get_object(path)
+        if said.get("status") != status:
+            raise CheckFailed(f"status is {said.get('status')!r}, expected {status!r}")
+        return status
+
+    def says_version() -> str:
+        said = service.get_object("/version")
+        expected.compare(said)
+        return f"{said.get('version')} in {said.get('environment')}"
+
+    def greets() -> str:
+        pods = set()
+        for _ in range(greetings):
+            said = service.get_object("/")
+            missing = [key for key in GREETING_KEYS if key not in said]
+            if missing:
+                raise CheckFailed(f"the answer lacks {', '.join(missing)}")
+            expected.compare(said)
+            pods.add(str(said["pod"]))
+        return f"{greetings} answers from {', '.join(sorted(pods))}"
+
+    def exposes_metrics() -> str:
+        if METRIC not in service.get("/metrics"):
+            raise CheckFailed(f"the metric {METRIC} is missing")
+        return f"has {METRIC}"
+
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("/livez", lambda: has_status("/livez", "alive")),
+        ("/readyz", lambda: has_status("/readyz", "ready")),
+        ("/version", says_version),
+        ("/", greets),
+        ("/metrics", exposes_metrics),
+    ]
+    return all([_report(path, run) for path, run in checks])
+
+
+def _report(path: str, run: Callable[[], str]) -> bool:
+    started = time.monotonic()
+    try:
+        result, good = run(), True
+    except CheckFailed as failure:
+        result, good = str(failure), False
+    print(f"{'ok  ' if good else 'FAIL'} GET {path:<9} {time.monotonic() - started:6.3f} s  {result}", flush=True)
+    return good
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m app.check", description="Try a running flask-hello.")
+    parser.add_argument("url", type=_base_url, help="where it answers, such as http://flask-hello:80")
+    parser.add_argument("--expect-version", metavar="V")
+    parser.add_argument("--expect-environment", metavar="E")
+    parser.add_argument("--greetings", type=int, default=20, metavar="N", help="requests to / (default %(default)s)")
+    parser.add_argument("--timeout", type=float, default=5, metavar="S", help="for one request (default %(default)s s)")
+    parser.add_argument(
+        "--deadline", type=float, default=30, metavar="S", help="for first answers (default %(default)s s)"
+    )
+    options = parser.parse_args(argv)
+    service = Service(options.url, options.timeout, time.monotonic() + options.deadline)
+    good = check(service, Expected(options.expect_version, options.expect_environment), options.greetings)
+    return 0 if good else 1
+
+
+def _base_url(text: str) -> str:
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an http:// or https:// URL")
+    return text.rstrip("/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""``python -m releaser``."""
+
+from releaser.cli import main
+
+main()

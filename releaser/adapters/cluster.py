@@ -1,0 +1,326 @@
+"""Kubernetes, as the flows need it: small typed questions, and a watch that yields snapshots of a rollout."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from kubernetes.informer import SharedInformer
+
+from releaser.errors import EnvironmentUnfit, ReleaserError, WrongContext
+from releaser.models import ContainerState, DeploymentState, PodState, ReplicaSetState, Snapshot
+
+_REQUEST_SECONDS = 15
+# After so long the server ends a watch and the informer lists anew.
+_WATCH_SECONDS = 30
+_INSTANCE = "app.kubernetes.io/instance"
+# The informer logs each reconnect with a traceback; a rollout that can't be followed ends by its deadline instead.
+logging.getLogger("kubernetes.informer").setLevel(logging.CRITICAL)
+
+
+class Cluster:
+    """One cluster, named by its kube context; nothing global is read or changed."""
+
+    def __init__(self, context: str) -> None:
+        self.context = context
+        try:
+            self._api = config.new_client_from_config(context=context)
+        except ConfigException as exc:
+            known = _known_contexts()
+            raise WrongContext(
+                f'While connecting: the kubeconfig has no context "{context}"',
+                hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
+            ) from exc
+        self._core = client.CoreV1Api(self._api)
+        self._apps = client.AppsV1Api(self._api)
+
+    def version(self) -> str:
+        """The server's version; the cheapest question that proves that a cluster answers."""
+        with self._asking("asking the cluster for its version"):
+            return str(client.VersionApi(self._api).get_code(_request_timeout=_REQUEST_SECONDS).git_version)
+
+    def node_ip(self) -> str:
+        """Internal address of the first node: where NodePorts answer on a local cluster."""
+        with self._asking("asking for the node's address"):
+            for node in self._core.list_node(_request_timeout=_REQUEST_SECONDS).items:
+                for address in node.status.addresses or []:
+                    if address.type == "InternalIP":
+                        return str(address.address)
+        raise EnvironmentUnfit(f"While asking for the node's address: no node of {self.context} has an InternalIP")
+
+    def metrics_answer(self) -> bool:
+        """The metrics API knows the node."""
+        try:
+            found = client.CustomObjectsApi(self._api).list_cluster_custom_object(
+                "metrics.k8s.io", "v1beta1", "nodes", _request_timeout=_REQUEST_SECONDS
+            )
+        except (ApiException, urllib3.exceptions.HTTPError, OSError):
+            return False
+        return bool(found.get("items"))
+
+    # -- services ------------------------------------------------------------------------------------------------------
+
+    def node_port_holder(self, port: int) -> tuple[str, str] | None:
+        """(namespace, service) that holds the NodePort, or None."""
+        with self._asking(f"looking who holds NodePort {port}"):
+            for service in self._core.list_service_for_all_namespaces(_request_timeout=_REQUEST_SECONDS).items:
+                if any(p.node_port == port for p in service.spec.ports or []):
+                    return service.metadata.namespace, service.metadata.name
+        return None
+
+    def service_url(self, namespace: str, release: str) -> str:
+        """Where the release's Service answers: the NodePort from outside, else its name inside the cluster."""
+        with self._asking("asking for the Service"):
+            services = self._core.list_namespaced_service(
+                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
+            ).items
+        for service in services:
+            port = service.spec.ports[0]
+            if port.node_port:
+                return f"http://{self.node_ip()}:{port.node_port}"
+            return f"http://{service.metadata.name}.{namespace}.svc:{port.port}"
+        return ""
+
+    def service_name(self, namespace: str, release: str) -> str:
+        """Name of the release's Service; empty when there is none."""
+        with self._asking("asking for the Service"):
+            services = self._core.list_namespaced_service(
+                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
+            ).items
+        return str(services[0].metadata.name) if services else ""
+
+    # -- the release's own records -------------------------------------------------------------------------------------
+
+    def revision_labels(self, namespace: str, release: str) -> dict[int, dict[str, str]]:
+        """Labels of Helm's release Secrets by revision number; only metadata crosses the wire."""
+        with self._asking("reading the release's records"):
+            document = self._metadata_only(
+                f"/api/v1/namespaces/{namespace}/secrets", {"labelSelector": f"owner=helm,name={release}"}
+            )
+        labels = [item["metadata"].get("labels", {}) for item in document.get("items", [])]
+        return {int(each["version"]): each for each in labels if each.get("version", "").isdigit()}
+
+    def label_revision(self, namespace: str, release: str, number: int, labels: Mapping[str, str]) -> None:
+        """Add labels to the record of a revision. Helm keeps foreign labels when it rewrites the record."""
+        with self._asking(f"recording the verdict on revision {number}"):
+            self._core.patch_namespaced_secret(
+                f"sh.helm.release.v1.{release}.v{number}",
+                namespace,
+                {"metadata": {"labels": dict(labels)}},
+                _request_timeout=_REQUEST_SECONDS,
+            )
+
+    # -- pods ----------------------------------------------------------------------------------------------------------
+
+    def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
+        """The pods of the release's Deployments (not those of its tests), by name."""
+        with self._asking("listing the pods"):
+            items = self._core.list_namespaced_pod(
+                namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
+            ).items
+        return tuple(sorted((pod for item in items if (pod := _pod(item)).owner_uid), key=lambda pod: pod.name))
+
+    def log(self, namespace: str, pod: str, container: str, *, previous: bool = False, lines: int = 50) -> str:
+        """The last lines of a container's log; empty when it has none (yet)."""
+        try:
+            text = self._core.read_namespaced_pod_log(
+                pod,
+                namespace,
+                container=container,
+                previous=previous,
+                tail_lines=lines,
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        except ApiException as exc:
+            if exc.status in (400, 404):  # no such run of the container, or the pod is gone
+                return ""
+            raise self._mapped(exc, f"reading the log of {pod}") from exc
+        return str(text)
+
+    def follow_log(self, namespace: str, pod: str, container: str, lines: int) -> Iterator[str]:
+        """The container's log as it is written, until the container ends."""
+        with self._asking(f"following the log of {pod}"):
+            response = self._core.read_namespaced_pod_log(
+                pod, namespace, container=container, follow=True, tail_lines=lines, _preload_content=False
+            )
+            rest = b""
+            for chunk in response.stream(amt=None, decode_content=False):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+
+    # -- the rollout ---------------------------------------------------------------------------------------------------
+
+    def snapshots(self, namespace: str, release: str, deadline_seconds: float) -> Iterator[Snapshot]:
+        """A snapshot now and after each change of Deployments, ReplicaSets and Pods, until the deadline.
+
+        The last one is repeated once a second at most while nothing changes, so that callers can show elapsed time.
+        """
+        changed: queue.Queue[None] = queue.Queue()
+        selector = f"{_INSTANCE}={release}"
+        informers = {
+            list_function: SharedInformer(
+                list_function, namespace=namespace, label_selector=selector, resync_period=_WATCH_SECONDS
+            )
+            for list_function in (
+                self._apps.list_namespaced_deployment,
+                self._apps.list_namespaced_replica_set,
+                self._core.list_namespaced_pod,
+            )
+        }
+        deployments, replica_sets, pods = informers.values()
+        end = time.monotonic() + deadline_seconds
+        try:
+            for informer in informers.values():
+                for kind in ("ADDED", "MODIFIED", "DELETED"):
+                    informer.add_event_handler(kind, lambda _: changed.put(None))
+                informer.start()
+            while time.monotonic() < end:
+                _wait_for_change(changed)
+                yield Snapshot(
+                    tuple(_deployment(item) for item in deployments.cache.list()),
+                    tuple(_replica_set(item) for item in replica_sets.cache.list()),
+                    tuple(_pod(item) for item in pods.cache.list()),
+                )
+        finally:
+            for informer in informers.values():
+                # stop() joins a thread that may sit in a read until the server ends the watch: not ours to wait for
+                threading.Thread(target=informer.stop, daemon=True).start()
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _metadata_only(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        import json
+
+        response = self._api.call_api(
+            *self._api.param_serialize(
+                method="GET",
+                resource_path=path,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"},
+                auth_settings=["BearerToken"],
+            ),
+            _request_timeout=_REQUEST_SECONDS,
+        )
+        response.read()
+        if response.status >= 400:
+            raise ApiException(http_resp=response)
+        document: dict[str, Any] = json.loads(response.data)
+        return document
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as exc:
+            raise self._mapped(exc, doing) from exc
+
+    def _mapped(self, exc: Exception, doing: str) -> ReleaserError:
+        if isinstance(exc, ApiException):
+            return EnvironmentUnfit(f"While {doing}: the API server of {self.context} said {exc.status} {exc.reason}")
+        return EnvironmentUnfit(
+            f"While {doing}: the cluster of context {self.context} does not answer",
+            detail=str(exc)[:300],
+            hint="releaser doctor shows what is missing; `releaser up` starts the local cluster",
+        )
+
+
+def _wait_for_change(changed: queue.Queue[None]) -> None:
+    """Until something changes, a second at most; a burst of changes counts as one."""
+    try:
+        changed.get(timeout=1.0)
+        while True:
+            changed.get_nowait()
+    except queue.Empty:
+        return
+
+
+def _known_contexts() -> list[str]:
+    try:
+        contexts, _ = config.list_kube_config_contexts()
+    except ConfigException:
+        return []
+    return [str(context["name"]) for context in contexts]
+
+
+# -- kubernetes' objects -> our words ----------------------------------------------------------------------------------
+
+
+def _deployment(item: client.V1Deployment) -> DeploymentState:
+    status, conditions = item.status, item.status.conditions or []
+    exceeded = next((c.message for c in conditions if c.reason == "ProgressDeadlineExceeded"), "")
+    return DeploymentState(
+        name=item.metadata.name,
+        generation=item.metadata.generation or 0,
+        observed_generation=status.observed_generation or 0,
+        desired=1 if item.spec.replicas is None else item.spec.replicas,
+        replicas=status.replicas or 0,
+        updated=status.updated_replicas or 0,
+        available=status.available_replicas or 0,
+        revision=_deployment_revision(item),
+        deadline_exceeded=exceeded or "",
+    )
+
+
+def _replica_set(item: client.V1ReplicaSet) -> ReplicaSetState:
+    failure = next((c.message for c in item.status.conditions or [] if c.type == "ReplicaFailure"), "")
+    return ReplicaSetState(
+        uid=item.metadata.uid,
+        name=item.metadata.name,
+        revision=_deployment_revision(item),
+        desired=item.spec.replicas or 0,
+        failure=failure or "",
+    )
+
+
+def _deployment_revision(item: client.V1Deployment | client.V1ReplicaSet) -> int:
+    return int((item.metadata.annotations or {}).get("deployment.kubernetes.io/revision", 0))
+
+
+def _pod(item: client.V1Pod) -> PodState:
+    conditions = {c.type: c for c in item.status.conditions or []}
+
+    def holds(condition: str) -> bool:
+        return condition in conditions and conditions[condition].status == "True"
+
+    scheduled = conditions.get("PodScheduled")
+    owner = next((o for o in item.metadata.owner_references or [] if o.controller), None)
+    return PodState(
+        name=item.metadata.name,
+        phase=item.status.phase or "",
+        scheduled=holds("PodScheduled"),
+        ready=holds("Ready"),
+        terminating=item.metadata.deletion_timestamp is not None,
+        containers=tuple(_container(status) for status in item.status.container_statuses or []),
+        owner_uid=owner.uid if owner else "",
+        node=item.spec.node_name or "",
+        unschedulable=(scheduled.message or "") if scheduled and scheduled.reason == "Unschedulable" else "",
+    )
+
+
+def _container(status: client.V1ContainerStatus) -> ContainerState:
+    waiting, terminated = status.state.waiting, status.state.terminated
+    last = status.last_state.terminated if status.last_state else None
+    return ContainerState(
+        name=status.name,
+        ready=bool(status.ready),
+        started=bool(status.started),
+        restarts=status.restart_count or 0,
+        waiting_reason=(waiting.reason or "") if waiting else "",
+        waiting_message=(waiting.message or "") if waiting else "",
+        running=status.state.running is not None,
+        exit_code=terminated.exit_code if terminated else None,
+        terminated_reason=(terminated.reason or "") if terminated else "",
+        last_exit_code=last.exit_code if last else None,
+        last_terminated_reason=(last.reason or "") if last else "",
+        image_id=status.image_id or "",
+    )

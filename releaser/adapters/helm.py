@@ -1,0 +1,201 @@
+"""Helm through pyhelm3, with what pyhelm3 lacks: no shell, a deadline, both streams kept, labels, test, lint.
+
+pyhelm3 is async; here async begins and ends: each public method is one `asyncio.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyhelm3
+import semver
+from pyhelm3.errors import ReleaseNotFoundError
+
+from releaser.adapters.process import Finished, Process
+from releaser.adapters.tools import Tools
+from releaser.errors import EnvironmentUnfit, InvalidInput, ReleasePending, ReleaserError, ToolFailed
+from releaser.ledger import HelmRevision
+from releaser.models import TestRun, Values
+
+Result = TypeVar("Result")
+
+# A rollback's target may be many failed revisions back; Helm's own default is 10.
+HISTORY = 25
+_DEADLINE_SECONDS = 300.0
+
+
+class _Command(pyhelm3.Command):  # type: ignore[misc]
+    """pyhelm3's argv, our process. `more` is appended to `helm upgrade`, whose labels pyhelm3 doesn't know."""
+
+    def __init__(
+        self, process: Process, executable: Path, version: str, context: str | None, more: Sequence[str]
+    ) -> None:
+        super().__init__(
+            executable=str(executable),
+            default_timeout=f"{_DEADLINE_SECONDS:.0f}s",
+            history_max_revisions=HISTORY,
+            kubecontext=context,
+        )
+        self._process = process
+        self._version = version
+        self._more = more
+
+    def client_version(self) -> semver.Version:
+        return semver.Version.parse(self._version)
+
+    async def run(self, command: list[Any], input: bytes | None = None) -> bytes:
+        return self.finish(command, input).stdout.encode()
+
+    def finish(self, command: Sequence[Any], input: bytes | None = None, *, check: bool = True) -> Finished:
+        """Blocks: nothing else runs in this event loop."""
+        more = self._more if command[0] == "upgrade" else ()
+        context = ("--kube-context", self._kubecontext) if self._kubecontext else ()
+        try:
+            return self._process.run(
+                [self._executable, *map(str, command), *more, *context],
+                doing=f"running helm {command[0]}",
+                # helm ends by its own --timeout; this one is for a helm that hangs
+                deadline_seconds=_DEADLINE_SECONDS + 30,
+                input=input,
+                check=check,
+            )
+        except ToolFailed as exc:
+            raise _classified(exc, str(command[0])) from exc
+
+
+class Helm:
+    """Releases of one cluster; without a context only what needs no cluster (template, lint)."""
+
+    def __init__(self, process: Process, tools: Tools, context: str | None = None) -> None:
+        self._process = process
+        self._tools = tools
+        self._context = context
+
+    # -- releases ------------------------------------------------------------------------------------------------------
+
+    def history(self, release: str, namespace: str) -> tuple[HelmRevision, ...]:
+        """Helm's records, oldest first; empty when there is no such release."""
+        try:
+            entries = self._await(self._command().history(release, max_revisions=HISTORY + 1, namespace=namespace))
+        except ReleaseNotFoundError:
+            return ()
+        return tuple(
+            HelmRevision(
+                number=entry["revision"],
+                status=entry["status"],
+                updated=datetime.fromisoformat(entry["updated"]).astimezone(UTC),
+                description=entry.get("description", ""),
+                rollback_of=entry.get("rollback_revision") or _rollback_of(entry.get("description", "")),
+            )
+            for entry in entries
+        )
+
+    def upgrade(self, release: str, namespace: str, chart: Path, values: Values, labels: Mapping[str, str]) -> int:
+        """Install or upgrade without waiting for pods; the number of the new revision.
+
+        Raises InvalidInput when chart and values don't render or the API server refuses an object, ReleasePending when
+        another operation holds the release.
+        """
+        more = ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
+        client = self._client(more)
+
+        async def upgrade() -> int:
+            reference = await client.get_chart(chart)
+            revision = await client.install_or_upgrade_release(
+                release, reference, values, namespace=namespace, reset_values=True, create_namespace=True
+            )
+            return int(revision.revision)
+
+        return self._await(upgrade())
+
+    def rollback(self, release: str, namespace: str, number: int) -> None:
+        """Return to a revision, without waiting for pods."""
+        self._await(self._command().rollback(release, number, namespace=namespace))
+
+    def uninstall(self, release: str, namespace: str) -> None:
+        """Remove the release and its history, and wait until its objects are gone."""
+        self._await(self._client().uninstall_release(release, namespace=namespace, wait=True))
+
+    def test(self, release: str, namespace: str, deadline_seconds: float) -> TestRun:
+        """`helm test`: every test hook of the release, with their logs."""
+        argv = ["test", release, "--namespace", namespace, "--logs", "--timeout", f"{deadline_seconds:.0f}s"]
+        finished = self._command().finish(argv, check=False)
+        if finished.exit_status != 0 and "release: not found" in finished.stderr:
+            raise EnvironmentUnfit(f"While testing {release}: there is no such release in {namespace}")
+        log = "\n".join(part.strip() for part in (_pod_logs(finished.stdout), finished.stderr) if part.strip())
+        return TestRun(finished.exit_status == 0, log)
+
+    # -- charts --------------------------------------------------------------------------------------------------------
+
+    def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str:
+        """The rendered manifest. Raises InvalidInput with Helm's own message."""
+        files = ["--values", str(values_file)] if values_file else []
+        return self._command().finish(["template", release, str(chart), "--namespace", namespace, *files]).stdout
+
+    def lint(self, chart: Path, values_file: Path | None) -> str:
+        """What `helm lint --strict` prints; its findings stand on stdout whether it fails or not."""
+        files = ["--values", str(values_file)] if values_file else []
+        finished = self._command().finish(["lint", str(chart), "--strict", *files], check=False)
+        return finished.stdout + finished.stderr
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _command(self, more: Sequence[str] = ()) -> _Command:
+        path = self._tools.path("helm")
+        found = self._tools.find("helm")
+        assert found is not None  # path() has raised otherwise
+        return _Command(self._process, path, found.version, self._context, more)
+
+    def _client(self, more: Sequence[str] = ()) -> pyhelm3.Client:
+        command = self._command(more)
+        return pyhelm3.Client(command=command, executable=command._executable)
+
+    def _await(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run(coroutine)
+
+
+def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundError:
+    """Helm's prose -> our errors. Each text is held by a test against the real helm."""
+    text = exc.stderr
+    detail = _meaning(text)
+    if "release: not found" in text:
+        return ReleaseNotFoundError(exc.exit_status, exc.stdout.encode(), text.encode())
+    if "another operation (install/upgrade/rollback) is in progress" in text:
+        return ReleasePending(
+            f"While running helm {verb}: another operation on this release is in progress, or was interrupted",
+            hint="wait for it; if nobody works on it, `releaser rollback ENV` ends it",
+            detail=detail,
+        )
+    if "cluster unreachable" in text or "connection refused" in text or "context deadline exceeded" in text:
+        return EnvironmentUnfit(
+            f"While running helm {verb}: the cluster does not answer", detail=detail, hint="releaser doctor"
+        )
+    if verb in ("template", "upgrade"):
+        mapped: ReleaserError = InvalidInput(
+            f"While running helm {verb}: chart or values were refused",
+            detail=detail,
+            hint="releaser lint shows every finding with its file and line",
+        )
+        return mapped
+    return exc
+
+
+def _meaning(text: str) -> str:
+    """Helm's error without warnings, log lines and its own prefixes."""
+    lines = [line for line in text.strip().splitlines() if not line.startswith(("WARNING:", "level=", "I0", "W0"))]
+    return re.sub(r"^Error: (UPGRADE FAILED: |INSTALLATION FAILED: )?", "", "\n".join(lines))
+
+
+def _pod_logs(stdout: str) -> str:
+    _, marker, logs = stdout.partition("POD LOGS:")
+    return marker + logs if marker else stdout
+
+
+def _rollback_of(description: str) -> int:
+    match = re.fullmatch(r"Rollback to (\d+)", description)
+    return int(match[1]) if match else 0

@@ -1,0 +1,204 @@
+"""The only place where an external program is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from releaser.errors import ToolFailed, ToolMissing, ToolTimeout
+from releaser.models import CommandRan, Reporter
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ended: its argv, exit status and both streams, decoded."""
+
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: str
+    stderr: str
+
+
+class Process:
+    """Runs programs from argv lists: no shell, a deadline, both streams kept."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        doing: str,
+        deadline_seconds: float,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        check: bool = True,
+        hint: str = "",
+    ) -> Finished:
+        """Run to the end and return its output.
+
+        `doing` completes the sentence "while ..." in errors. Raises ToolMissing, ToolTimeout, and ToolFailed unless
+        `check` is off.
+        """
+        process = self._start(argv, doing, stdin=input is not None, stderr=subprocess.PIPE, env=env, cwd=cwd)
+        text = input.encode() if isinstance(input, str) else input
+        try:
+            stdout, stderr = process.communicate(text, timeout=deadline_seconds)
+        except subprocess.TimeoutExpired as exc:
+            _kill(process)
+            raise _timed_out(argv, doing, deadline_seconds) from exc
+        except BaseException:
+            _kill(process)
+            raise
+        finished = Finished(
+            _words(argv), process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")
+        )
+        if check and finished.exit_status != 0:
+            raise _failed(finished, doing, hint)
+        return finished
+
+    def stream(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        doing: str,
+        deadline_seconds: float,
+        log: Path,
+        on_line: Callable[[str], None] = lambda line: None,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        hint: str = "",
+    ) -> None:
+        """Run to the end with both streams appended to `log`, line by line; `on_line` sees each line as it comes.
+
+        Raises as `run` does; the detail of ToolFailed is the log's last lines.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _kill(process)
+
+        timer = threading.Timer(deadline_seconds, expire)
+        timer.daemon = True
+        timer.start()
+        tail: list[str] = []
+        try:
+            with log.open("a", encoding="utf-8") as sink:
+                sink.write(f"$ {_shown(argv)}\n")
+                for line in _lines(process):
+                    sink.write(line + "\n")
+                    sink.flush()
+                    tail = [*tail[-19:], line]
+                    on_line(line)
+            status = process.wait()
+        except BaseException:
+            _kill(process)
+            raise
+        finally:
+            timer.cancel()
+            _close(process)
+        if expired.is_set():
+            raise _timed_out(argv, doing, deadline_seconds)
+        if status != 0:
+            raise _failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
+
+    @contextmanager
+    def running(self, argv: Sequence[str | Path], *, doing: str) -> Iterator[Iterator[str]]:
+        """Run beside us, yielding its output's lines, and end it with the context."""
+        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=None, cwd=None)
+        try:
+            yield _lines(process)
+        finally:
+            _kill(process)
+
+    def _start(
+        self,
+        argv: Sequence[str | Path],
+        doing: str,
+        *,
+        stdin: bool,
+        stderr: int,
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+    ) -> subprocess.Popen[bytes]:
+        words = _words(argv)
+        self._reporter.emit(CommandRan(words))
+        try:
+            # A session of its own: Ctrl-C reaches releaser alone, which decides what its children do.
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except FileNotFoundError as exc:
+            raise ToolMissing(
+                f"While {doing}: {words[0]} was not found", hint="releaser doctor names what is missing"
+            ) from exc
+        except PermissionError as exc:
+            raise ToolMissing(f"While {doing}: {words[0]} may not be executed", hint=f"chmod +x {words[0]}") from exc
+
+
+def _words(argv: Sequence[str | Path]) -> tuple[str, ...]:
+    return tuple(str(word) for word in argv)
+
+
+def _shown(argv: Sequence[str | Path]) -> str:
+    return shlex.join(_words(argv))
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    assert process.stdout is not None
+    for raw in process.stdout:
+        yield raw.decode(errors="replace").rstrip()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the program and what it started: TERM to the group, KILL after five seconds."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+
+
+def _timed_out(argv: Sequence[str | Path], doing: str, deadline_seconds: float) -> ToolTimeout:
+    return ToolTimeout(
+        f"While {doing}: no end after {deadline_seconds:.0f} s: {_shown(argv)}", hint="-v shows each command"
+    )
+
+
+def _failed(finished: Finished, doing: str, hint: str) -> ToolFailed:
+    return ToolFailed(
+        f"While {doing}: {Path(finished.argv[0]).name} ended with exit status {finished.exit_status}",
+        exit_status=finished.exit_status,
+        stdout=finished.stdout,
+        stderr=finished.stderr,
+        hint=hint,
+    )

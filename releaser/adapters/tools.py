@@ -1,0 +1,135 @@
+"""Finds the external programs: on PATH when the version there is usable, else among those that `releaser up` built.
+
+Built tools stand in `bin_directory()`: $XDG_CACHE_HOME/releaser/bin.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from releaser.adapters.process import Process
+from releaser.errors import Refused, ReleaserError, ToolMissing
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A tool, how it tells its version, and which versions will do."""
+
+    name: str
+    version_arguments: tuple[str, ...]
+    wanted: str
+    usable: Callable[[tuple[int, ...]], bool]
+
+
+REQUIREMENTS = {
+    requirement.name: requirement
+    for requirement in (
+        Requirement("helm", ("version", "--template", "{{ .Version }}"), "4.x", lambda v: v[0] == 4),
+        Requirement("minikube", ("version", "--short"), ">= 1.36", lambda v: v >= (1, 36)),
+        Requirement("kubectl", ("version", "--client", "-o", "json"), ">= 1.34", lambda v: v >= (1, 34)),
+        Requirement("docker", ("version", "--format", "{{ .Client.Version }}"), ">= 20.10", lambda v: v >= (20, 10)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A usable program and its version."""
+
+    name: str
+    path: Path
+    version: str
+    built: bool
+
+
+def cache_directory() -> Path:
+    """Everything of releaser's that can be made again: $XDG_CACHE_HOME/releaser."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "releaser"
+
+
+def bin_directory() -> Path:
+    return cache_directory() / "bin"
+
+
+class Tools:
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._find = cache(self._look)  # a tool's version is asked once
+
+    def path(self, name: str) -> Path:
+        """The program to run. Raises ToolMissing with the command that mends it."""
+        found = self._find(name)
+        if found is None:
+            raise ToolMissing(
+                f"{name} {REQUIREMENTS[name].wanted} is needed and was found neither on PATH nor in {bin_directory()}",
+                hint="releaser up builds what is missing; releaser doctor shows what was found",
+            )
+        return found.path
+
+    def find(self, name: str) -> Found | None:
+        return self._find(name)
+
+    def forget(self) -> None:
+        """After something was built: look again."""
+        self._find.cache_clear()
+
+    def version(self, name: str, path: Path) -> str:
+        """What the program says of its own version, without a leading v; empty when it doesn't answer."""
+        try:
+            finished = self._process.run(
+                [path, *REQUIREMENTS[name].version_arguments],
+                doing=f"asking {name} for its version",
+                deadline_seconds=20,
+                check=False,
+            )
+        except ReleaserError:
+            return ""
+        return _version_in(finished.stdout)
+
+    def _look(self, name: str) -> Found | None:
+        built = bin_directory() / name
+        on_path = shutil.which(name)
+        for path in (Path(on_path) if on_path else None, built if built.exists() else None):
+            if path is None:
+                continue
+            version = self.version(name, path)
+            if version and REQUIREMENTS[name].usable(_numbers(version)):
+                return Found(name, path, version, built=path == built)
+        return None
+
+
+def _version_in(text: str) -> str:
+    match = re.search(r"v?(\d+\.\d+(?:\.\d+)?)", text)
+    return match[1] if match else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold a lock of this user's against another run of the same; it ends with the process. Raises Refused."""
+    path = cache_directory() / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            file.seek(0)
+            raise Refused(
+                f"another `releaser {name}` is at work (process {file.read().strip() or 'unknown'})",
+                hint="wait for it to end, or end it, then repeat",
+            ) from exc
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,275 @@
+"""The command line: options in, one flow called, its result printed. The one `except ReleaserError`.
+
+Heavy libraries are imported by the command that needs them, so that --help and --version stay fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from releaser import __version__
+from releaser.console import Output, Printer
+from releaser.errors import EnvironmentUnfit, ReleaserError
+
+if TYPE_CHECKING:
+    from releaser.flows.guard import Consent
+    from releaser.flows.release import Target
+    from releaser.settings import Project
+    from releaser.wiring import Wiring
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Build, deliver, deploy and roll back one service packaged as a Helm chart.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EnvironmentName = Annotated[str, typer.Argument(metavar="ENV", help="A values-ENV.yaml of the project.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, even for a protected environment.")]
+ContextName = Annotated[
+    str | None, typer.Option("--context", help="Refuse unless this is the environment's kube context.")
+]
+Profile = Annotated[str, typer.Option("--profile", help="The Minikube profile.")]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the command line: what its global options say."""
+
+    project_directory: Path
+    printer: Printer
+
+    @property
+    def project(self) -> Project:
+        from releaser.settings import load_project
+
+        return load_project(self.project_directory.resolve())
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        from releaser.wiring import Wiring
+
+        return Wiring(self.printer)
+
+
+_session = Session(Path(), Printer(Output.TEXT))
+
+
+def main() -> None:
+    """The entry point: maps ReleaserError to its exit code and Ctrl-C to 130. Anything else keeps its traceback."""
+    try:
+        app(standalone_mode=True)
+    except ReleaserError as error:
+        _session.printer.error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; `releaser status ENV` shows what is there", err=True)
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"releaser {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    project: Annotated[Path, typer.Option("--project", help="Directory of releaser.yaml and the chart.")] = Path(),
+    output: Annotated[Output, typer.Option("--output", help="Form of progress and result.")] = Output.TEXT,
+    verbose: Annotated[bool, typer.Option("-v", help="Print every external command.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    global _session
+    _session = Session(project, Printer(output, verbose=verbose))
+
+
+# -- the local cluster -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def doctor() -> None:
+    """What is needed, what was found, and what to do about it."""
+    from releaser.flows.doctor import doctor as flow
+
+    project, wiring = _session.project, _session.wiring
+    diagnosis = flow(project, wiring.probe(project), wiring.server_version)
+    _session.printer.result(diagnosis)
+    if not diagnosis.healthy:
+        raise typer.Exit(EnvironmentUnfit.exit_code)
+
+
+@app.command()
+def up(profile: Profile = "releaser") -> None:
+    """Start the local Minikube, building what this machine lacks."""
+    from releaser.flows.up import up as flow
+
+    machine = _session.wiring.machine(_session.project, profile)
+    _session.printer.result(flow(machine, _session.printer))
+
+
+@app.command()
+def down(
+    profile: Profile = "releaser",
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it with everything inside.")] = False,
+) -> None:
+    """Stop the local Minikube."""
+    from releaser.flows.down import down as flow
+
+    _session.printer.result(flow(_session.wiring.minikube(profile), _session.printer, delete=delete))
+
+
+# -- image and chart ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def build(env: EnvironmentName) -> None:
+    """Build the image; its tag is derived from its content."""
+    from releaser.flows.build import build as flow
+
+    project = _session.project
+    project.environment(env)
+    wiring = _session.wiring
+    _session.printer.result(flow(project, wiring.images, wiring.source(project), _session.printer))
+
+
+@app.command()
+def load(env: EnvironmentName) -> None:
+    """Build the image and bring it into ENV's nodes."""
+    from releaser.flows.build import build as build_flow
+    from releaser.flows.build import load as flow
+
+    project = _session.project
+    workshop = _session.wiring.workshop(project, project.environment(env))
+    image = build_flow(project, workshop.images, workshop.source, _session.printer).image
+    _session.printer.result(flow(project, image, workshop.node, _session.printer))
+
+
+@app.command()
+def lint() -> None:
+    """Check chart and every environment; all findings at once."""
+    from releaser.flows.lint import lint as flow
+
+    project = _session.project
+    _session.printer.result(flow(project, project.environments, _session.wiring.charts, _session.printer))
+
+
+# -- releases ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def deploy(env: EnvironmentName, yes: Yes = False, context: ContextName = None) -> None:
+    """Release ENV: build, upgrade, follow, test; or go back."""
+    from releaser.flows.deploy import deploy as flow
+
+    project = _session.project
+    target = _target(project, env, context)
+    workshop = _session.wiring.workshop(project, target.environment)
+    _session.printer.result(flow(project, target, workshop, _consent(yes)))
+
+
+@app.command()
+def rollback(
+    env: EnvironmentName,
+    revision: Annotated[int | None, typer.Argument(metavar="[REV]", help="Default: the newest good one.")] = None,
+    yes: Yes = False,
+    context: ContextName = None,
+) -> None:
+    """Return to REV, or to the newest revision proven good."""
+    from releaser.flows.rollback import rollback as flow
+
+    target = _target(_session.project, env, context)
+    _session.printer.result(flow(target, revision, _consent(yes)))
+
+
+@app.command()
+def status(env: EnvironmentName, context: ContextName = None) -> None:
+    """What runs now: revision, image, pods, URL."""
+    from releaser.flows.look import status as flow
+
+    _session.printer.result(flow(_target(_session.project, env, context)))
+
+
+@app.command()
+def history(env: EnvironmentName, context: ContextName = None) -> None:
+    """Every revision: when, who, commit, image, status, verdict."""
+    from releaser.flows.look import show_history as flow
+
+    _session.printer.result(flow(_target(_session.project, env, context)))
+
+
+@app.command()
+def logs(
+    env: EnvironmentName,
+    pod: Annotated[str | None, typer.Option("--pod", help="One pod, by name or by its last part.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Lines from the end.")] = 50,
+    previous: Annotated[bool, typer.Option("--previous", help="Of the run before the last restart.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    context: ContextName = None,
+) -> None:
+    """The logs of the release's pods."""
+    from releaser.flows.look import logs as flow
+
+    target = _target(_session.project, env, context)
+    flow(target, _session.printer.raw, pod=pod, lines=lines, previous=previous, follow=follow)
+
+
+@app.command("open")
+def open_(
+    env: EnvironmentName,
+    browser: Annotated[bool, typer.Option(help="Open a browser, too (on a terminal).")] = True,
+    context: ContextName = None,
+) -> None:
+    """Show where the service answers, forwarding it if need be."""
+    from releaser.flows.look import open_service
+    from releaser.models import Opened
+
+    target = _target(_session.project, env, context)
+
+    def show(opened: Opened) -> None:
+        _session.printer.result(opened)
+        if browser and sys.stdout.isatty():
+            typer.launch(opened.url)
+        if opened.url.startswith("http://127.0.0.1:"):
+            _wait_for_interrupt()
+
+    open_service(target, _session.wiring.forwarder(target.environment), show)
+
+
+@app.command()
+def destroy(env: EnvironmentName, yes: Yes = False, context: ContextName = None) -> None:
+    """Remove ENV's release and its history."""
+    from releaser.flows.look import destroy as flow
+
+    _session.printer.result(flow(_target(_session.project, env, context), _consent(yes)))
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _target(project: Project, env: str, context: str | None) -> Target:
+    from releaser.flows.guard import require_context
+
+    environment = project.environment(env)
+    require_context(environment, context)
+    return _session.wiring.target(project, environment)
+
+
+def _consent(yes: bool) -> Consent:
+    from releaser.flows.guard import Consent
+
+    return Consent(yes, _session.printer.ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
+
+
+def _wait_for_interrupt() -> None:
+    import threading
+
+    threading.Event().wait()

@@ -1,0 +1,452 @@
+"""The only printing module. Progress and errors go to stderr, results to stdout.
+
+Three faces for progress: Rich on a terminal (running steps with their elapsed time), plain lines in a pipe (with a sign
+of life every 15 s), JSON lines with --output json.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from releaser import models
+from releaser.errors import LintFailed, ReleaserError
+from releaser.models import CommandRan, Event, Note, PodsChanged, PodState, StepEnded, StepProgressed, StepStarted
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.console import RenderableType
+    from rich.live import Live
+
+HEARTBEAT_SECONDS = 15.0
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class Printer:
+    """What cli prints through: progress by `emit`, one `result` or one `error` at the end."""
+
+    def __init__(
+        self, output: Output, *, verbose: bool = False, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ) -> None:
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        self._output = output
+        self._verbose = verbose
+        self._lock = threading.RLock()
+        self._progress: _Progress
+        if output is Output.JSON:
+            self._progress = _JsonLines(self._stderr)
+        elif self._stderr.isatty():
+            self._progress = _Terminal(self._stderr)
+        else:
+            self._progress = _Lines(self._stderr)
+
+    def emit(self, event: Event, /) -> None:
+        if isinstance(event, CommandRan) and not self._verbose:
+            return
+        with self._lock:
+            self._progress.show(event)
+
+    def result(self, result: object) -> None:
+        """Print what a flow returned."""
+        with self._lock:
+            self._progress.close()
+            if self._output is Output.JSON:
+                print(json.dumps(result, default=_plain, indent=2), file=self._stdout)
+                return
+            for part in _RENDERERS[type(result)](result):
+                self._text(part, self._stdout)
+
+    def raw(self, text: str) -> None:
+        """Print a line of somebody else's text (pods' logs) as it is."""
+        with self._lock:
+            print(text, file=self._stdout, flush=True)
+
+    def error(self, error: ReleaserError) -> None:
+        with self._lock:
+            self._progress.close()
+            if self._output is Output.JSON:
+                document = {
+                    "error": type(error).__name__,
+                    "message": error.message,
+                    "detail": error.detail,
+                    "hint": error.hint,
+                }
+                if isinstance(error, LintFailed):
+                    document["findings"] = error.findings  # type: ignore[assignment]
+                print(json.dumps({**document, "exit_code": error.exit_code}, default=_plain), file=self._stderr)
+                return
+            if isinstance(error, LintFailed):
+                for finding in error.findings:
+                    self._text(_finding(finding), self._stderr)
+            self._text(_styled("error: ", "bold red", error.message), self._stderr)
+            for line in error.detail.splitlines():
+                self._text(f"  {line}", self._stderr)
+            if error.hint:
+                self._text(_styled("next:  ", "bold", error.hint), self._stderr)
+
+    def ask(self, question: str) -> str:
+        """Ask on the terminal; cli has made sure that there is one."""
+        with self._lock:
+            self._progress.close()
+            print(question, end="", file=self._stderr, flush=True)
+            return sys.stdin.readline().strip()
+
+    def _text(self, part: RenderableType, file: TextIO) -> None:
+        _rich(file).print(part, soft_wrap=True)
+
+
+def _plain(value: object) -> Any:
+    """JSON for what asdict leaves: enums, dates, paths. Properties that users rely on stand in the dataclass."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not for users")
+
+
+def _rich(file: TextIO) -> RichConsole:
+    from rich.console import Console
+
+    # Without a terminal there is no width to fit: lines stay whole for grep.
+    return Console(file=file, highlight=False, markup=False, emoji=False, width=None if file.isatty() else 200)
+
+
+def _styled(word: str, style: str, rest: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text.assemble((word, style), rest)
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+class _Progress:
+    def show(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """No more progress: leave the stream fit for a result."""
+
+
+class _JsonLines(_Progress):
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def show(self, event: Event) -> None:
+        document = {"event": type(event).__name__, **asdict(event)}
+        print(json.dumps(document, default=_plain), file=self._file, flush=True)
+
+
+@dataclass
+class _Running:
+    started: float
+    text: str
+    log: Path | None
+    said: float
+
+
+class _Lines(_Progress):
+    """Plain lines: a step when it ends, a sign of life while it lasts, a rollout when it moves."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._running: dict[str, _Running] = {}
+        self._pods = ""
+        self._closed = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def show(self, event: Event) -> None:
+        match event:
+            case StepStarted(name, log):
+                now = time.monotonic()
+                self._running[name] = _Running(now, "", log, now)
+                if self._heart is None:
+                    self._heart = threading.Thread(target=self._beat, daemon=True)
+                    self._heart.start()
+            case StepProgressed(name, text):
+                if name in self._running:
+                    self._running[name].text = text
+            case StepEnded(name):
+                self._running.pop(name, None)
+                self._print(_ended(event))
+            case PodsChanged(summary, pods, elapsed):
+                line = f"{summary}{_pods_line(pods)}"
+                if line != self._pods:
+                    self._pods = line
+                    self._print(f"     {elapsed:6.1f} s  {line}")
+            case Note(text, warning):
+                self._print(f"{'warn' if warning else 'note'}  {text}")
+            case CommandRan(argv):
+                self._print(f"$ {shlex.join(argv)}")
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._file, flush=True)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT_SECONDS):
+            now = time.monotonic()
+            for name, step in list(self._running.items()):
+                log = f"  (log: {step.log})" if step.log and step.said == step.started else ""
+                step.said = now
+                self._print(f" ..  {name}  {_duration(now - step.started)}  {step.text}{log}".rstrip())
+
+
+class _Terminal(_Progress):
+    """Finished steps scroll up; running ones stay below with a spinner, elapsed time and the rollout's pods."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._console = _rich(file)
+        self._running: dict[str, _Running] = {}
+        self._pods: PodsChanged | None = None
+        self._live: Live | None = None
+
+    def show(self, event: Event) -> None:
+        match event:
+            case StepStarted(name, log):
+                self._running[name] = _Running(time.monotonic(), "", log, 0)
+                self._open()
+            case StepProgressed(name, text):
+                if name in self._running:
+                    self._running[name].text = text
+            case StepEnded(name, failed=failed):
+                self._running.pop(name, None)
+                if self._pods is not None:
+                    self._console.print(_pods_table(self._pods.pods))
+                    self._pods = None
+                self._console.print(_ended(event), style="red" if failed else None, soft_wrap=True)
+                if not self._running:
+                    self.close()
+            case PodsChanged():
+                self._pods = event
+            case Note(text, warning):
+                self._console.print(
+                    f"{'warn' if warning else 'note'}  {text}", style="yellow" if warning else None, soft_wrap=True
+                )
+            case CommandRan(argv):
+                self._console.print(f"$ {shlex.join(argv)}", style="dim", soft_wrap=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _open(self) -> None:
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, get_renderable=self._now, refresh_per_second=8, transient=True)
+            self._live.start()
+
+    def _now(self) -> RenderableType:
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for name, step in list(self._running.items()):
+            table.add_row(
+                Spinner("dots"),
+                name,
+                _duration(time.monotonic() - step.started),
+                step.text[-60:] or (f"log: {step.log}" if step.log else ""),
+            )
+        pods = self._pods
+        return Group(table, _pods_table(pods.pods), f"  {pods.summary}") if pods else table
+
+
+def _ended(event: StepEnded) -> str:
+    mark = "FAIL" if event.failed else "ok"
+    log = f"  (log: {event.log})" if event.failed and event.log else ""
+    return f"{mark:<4} {event.name:<28} {_duration(event.elapsed_seconds):>8}  {event.detail}{log}".rstrip()
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
+
+
+def _pods_line(pods: tuple[PodState, ...]) -> str:
+    return "".join(f"  {_short(pod.name)}={pod.progress}" for pod in pods)
+
+
+def _short(pod: str) -> str:
+    """The pod's own suffix: what tells it from its siblings."""
+    return pod.rsplit("-", 1)[-1]
+
+
+def _pods_table(pods: tuple[PodState, ...]) -> RenderableType:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for pod in pods:
+        marks = [
+            f"[{'x' if reached else ' '}] {word}"
+            for word, reached in (
+                ("scheduled", pod.scheduled),
+                ("pulled", pod.pulled),
+                ("started", pod.started),
+                ("ready", pod.ready),
+            )
+        ]
+        trouble = pod.progress if pod.progress not in ("pending", "scheduled", "pulled", "started", "ready") else ""
+        table.add_row(" ", _short(pod.name), *marks, trouble)
+    return table
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def _finding(finding: models.Finding) -> RenderableType:
+    styles = {models.Severity.ERROR: "red", models.Severity.WARNING: "yellow", models.Severity.INFO: "cyan"}
+    from rich.text import Text
+
+    return Text.assemble(
+        f"{finding.place}: ", (finding.severity, styles[finding.severity]), f" [{finding.layer}] {finding.message}"
+    )
+
+
+def _table(*headings: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _built(built: models.Built) -> list[RenderableType]:
+    return [f"{built.image.ref}  {'built' if built.rebuilt else 'unchanged'}"]
+
+
+def _loaded(loaded: models.Loaded) -> list[RenderableType]:
+    return [f"{loaded.image.ref}  {'sent to' if loaded.sent else 'already in'} {loaded.target}"]
+
+
+def _linted(linted: models.Linted) -> list[RenderableType]:
+    counts = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
+    environments = ", ".join(linted.environments)
+    return [
+        *map(_finding, linted.findings),
+        f"lint: {counts} in chart and {environments} ({_duration(linted.elapsed_seconds)})",
+    ]
+
+
+def _deployed(deployed: models.Deployed) -> list[RenderableType]:
+    before = (
+        f"revision {deployed.before.number} -> {deployed.after.number}"
+        if deployed.before
+        else f"revision {deployed.after.number}, the first"
+    )
+    return [
+        f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {_duration(deployed.elapsed_seconds)}",
+        deployed.url,
+    ]
+
+
+def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
+    return [
+        f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
+        f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
+        f"proven good in {_duration(rolled.elapsed_seconds)}",
+        rolled.url,
+    ]
+
+
+def _history(history: models.History) -> list[RenderableType]:
+    if not history.revisions:
+        return [f"{history.release} was never released in {history.namespace}"]
+    table = _table("REV", "WHEN (UTC)", "WHO", "COMMIT", "IMAGE", "STATUS", "VERDICT")
+    for revision in history.revisions:
+        verdict = str(revision.verdict)
+        if revision.content != revision.number:
+            verdict += f" (= {revision.content})"
+        table.add_row(
+            str(revision.number),
+            f"{revision.updated:%m-%d %H:%M:%S}",
+            revision.source.user or "-",
+            revision.source.revision,
+            revision.image.rpartition(":")[2] or "-",
+            revision.status,
+            verdict,
+        )
+    return [table]
+
+
+def _status(status: models.ReleaseStatus) -> list[RenderableType]:
+    where = f"{status.release} in {status.namespace} (context {status.context})"
+    revision = status.revision
+    if revision is None:
+        return [f"{where}: not installed"]
+    lines: list[RenderableType] = [
+        f"{where}",
+        f"revision {revision.number}  {revision.status}, {revision.verdict}  {revision.updated:%Y-%m-%d %H:%M:%S} UTC  "
+        f"by {revision.source.user or '-'}  commit {revision.source.revision}",
+        f"image {revision.image or '-'}",
+    ]
+    table = _table("POD", "NODE", "STATE", "RESTARTS")
+    for pod in status.pods:
+        table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
+    return [*lines, table, status.url]
+
+
+def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
+    did = "removed" if destroyed.existed else "was not installed"
+    return [f"{destroyed.release} in {destroyed.namespace}: {did}"]
+
+
+def _opened(opened: models.Opened) -> list[RenderableType]:
+    return [opened.url]
+
+
+def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
+    table = _table("", "NEED", "WANTED", "FOUND", "FIX")
+    for need in diagnosis.needs:
+        table.add_row("ok" if need.ok else "--", need.name, need.wanted, need.found or "-", "" if need.ok else need.fix)
+    return [table]
+
+
+def _up(up: models.Up) -> list[RenderableType]:
+    did = "was running" if up.already else f"up after {_duration(up.elapsed_seconds)}"
+    return [
+        f"Minikube {did}: profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}"
+    ]
+
+
+def _down(down: models.Down) -> list[RenderableType]:
+    did = "did not exist" if not down.existed else "deleted" if down.deleted else "stopped"
+    return [f"Minikube profile {down.profile}: {did}"]
+
+
+_RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
+    models.Built: _built,
+    models.Loaded: _loaded,
+    models.Linted: _linted,
+    models.Deployed: _deployed,
+    models.RolledBack: _rolled_back,
+    models.History: _history,
+    models.ReleaseStatus: _status,
+    models.Destroyed: _destroyed,
+    models.Opened: _opened,
+    models.Diagnosis: _diagnosis,
+    models.Up: _up,
+    models.Down: _down,
+}

@@ -1,0 +1,59 @@
+"""`releaser build` and `releaser load`: the image, once, and into the nodes."""
+
+from __future__ import annotations
+
+from releaser.errors import InvalidInput
+from releaser.flows.ports import Images, Node
+from releaser.located import load_mapping
+from releaser.models import Built, Image, Loaded, Note, Reporter, Source
+from releaser.settings import Project
+from releaser.steps import step
+
+
+def build(project: Project, images: Images, source: Source, reporter: Reporter) -> Built:
+    """The image of the source as it is now; built only when its content was never built before."""
+    with step(reporter, "build image") as running:
+        image = images.identify(project.image_repository, app_version(project), project.dockerfile)
+        rebuilt = not image.id
+        if rebuilt:
+            image = images.build(image, project.dockerfile, _labels(image, source), running.progress)
+        running.detail = f"{image.ref}{'' if rebuilt else '  unchanged'}"
+    return Built(image, rebuilt, running.elapsed_seconds)
+
+
+def load(project: Project, image: Image, node: Node, reporter: Reporter) -> Loaded:
+    """The image into the node's store; nothing is sent when the node has it.
+
+    The first image of an app version also gets the plain version as its tag, which is what the chart names by default:
+    `helm install` without values finds it. That tag is never moved to other content.
+    """
+    with step(reporter, "load image") as running:
+        sent = node.image_id(image.ref) != image.id
+        if sent:
+            node.load(image)
+        running.detail = f"{'into' if sent else 'already in'} {node.target}"
+    release_ref = f"{image.repository}:{app_version(project)}"
+    named = node.image_id(release_ref)
+    if not named:
+        node.tag(image, release_ref)
+    elif named != image.id:
+        reporter.emit(
+            Note(f"{release_ref} in {node.target} stays as it is: an earlier build of this version has the name")
+        )
+    return Loaded(image, node.target, sent, running.elapsed_seconds)
+
+
+def app_version(project: Project) -> str:
+    """Chart.yaml's appVersion: the version of the service, and the chart's default image tag."""
+    path = project.chart / "Chart.yaml"
+    version = load_mapping(path).data.get("appVersion")
+    if not isinstance(version, str) or not version:
+        raise InvalidInput(f"While reading {path}: a text appVersion is wanted, it is {version!r}")
+    return version
+
+
+def _labels(image: Image, source: Source) -> dict[str, str]:
+    return {
+        "org.opencontainers.image.version": image.tag,
+        "org.opencontainers.image.revision": f"{source.commit}{'-dirty' if source.dirty else ''}",
+    }

@@ -1,0 +1,39 @@
+"""`releaser rollback ENV [REV]`: to REV, or to the newest revision proven good; proven again afterwards."""
+
+from __future__ import annotations
+
+import time
+
+from releaser.errors import NothingToRollBackTo, Refused
+from releaser.flows.guard import Consent, require_consent
+from releaser.flows.release import Target, good_before, history, return_to, revision
+from releaser.models import Note, Revision, RolledBack, Verdict
+from releaser.steps import step
+
+
+def rollback(target: Target, number: int | None, consent: Consent) -> RolledBack:
+    """Also the way out of a release that an interrupted operation left pending."""
+    started = time.monotonic()
+    name = target.environment.name
+    with step(target.reporter, "choose revision") as running:
+        revisions = history(target.release, target.namespace, target.helm, target.cluster)
+        if not revisions:
+            raise NothingToRollBackTo(
+                f"{target.release} is not installed in {target.namespace}", hint=f"releaser deploy {name}"
+            )
+        current = revisions[0]
+        goal = good_before(target, current) if number is None else _chosen(target, number, current)
+        running.detail = f"{current.number} -> {goal.number}  {goal.image}"
+    require_consent(target.environment, f"rollback {name} to revision {goal.number}", consent)
+    after = return_to(target, goal)
+    url = target.cluster.service_url(target.namespace, target.release)
+    return RolledBack(name, current, goal, after, url, time.monotonic() - started)
+
+
+def _chosen(target: Target, number: int, current: Revision) -> Revision:
+    goal = revision(target, number)
+    if goal.content == current.content and not current.pending:
+        raise Refused(f"revision {number} is what runs now (revision {current.number}); nothing was touched")
+    if goal.verdict is not Verdict.GOOD:
+        target.reporter.emit(Note(f"revision {number} was never proven good (verdict: {goal.verdict})", warning=True))
+    return goal

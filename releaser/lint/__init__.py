@@ -1,0 +1,1 @@
+"""One module a layer, each a function from the project to findings."""

@@ -1,0 +1,440 @@
+"""The words of the domain: frozen dataclasses and enums, no behaviour beyond what they can say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+Values = dict[str, Any]
+"""Helm values: the one place where a plain dict is the honest type."""
+
+
+# -- what is released --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image. The tag is derived from content; `id` is the config digest (sha256:...), empty if unbuilt."""
+
+    repository: str
+    tag: str
+    id: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who releases what: user and host, and the git commit (empty outside a repository) with its dirty flag."""
+
+    user: str
+    host: str
+    commit: str
+    dirty: bool
+
+    @property
+    def revision(self) -> str:
+        """Short commit, with `+` when the work tree had changes; `-` outside a repository."""
+        return f"{self.commit[:9]}{'+' if self.dirty else ''}" if self.commit else "-"
+
+
+class Verdict(StrEnum):
+    """What releaser itself saw of a revision. UNKNOWN: never judged, e.g. made by plain helm, or still being judged."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a release. `content` is the number of the revision whose manifest it carries (itself, unless
+    it is a rollback)."""
+
+    number: int
+    status: str
+    verdict: Verdict
+    updated: datetime
+    source: Source
+    image: str
+    description: str
+    content: int
+
+    @property
+    def pending(self) -> bool:
+        return self.status.startswith("pending-")
+
+
+@dataclass(frozen=True)
+class ReleaseStatus:
+    """What runs now: the current revision (None: not installed), its pods and where the service answers."""
+
+    environment: str
+    release: str
+    namespace: str
+    context: str
+    revision: Revision | None
+    pods: tuple[PodState, ...]
+    url: str
+
+
+# -- a rollout ---------------------------------------------------------------------------------------------------------
+
+
+class Cause(StrEnum):
+    """Why a rollout failed."""
+
+    IMAGE_MISSING = "image missing"
+    CRASH_AT_START = "crash at start"
+    OUT_OF_MEMORY = "out of memory"
+    NEVER_READY = "never ready"
+    UNSCHEDULABLE = "unschedulable"
+    CONFIG_MISSING = "missing Secret or ConfigMap key"
+    FORBIDDEN = "forbidden by admission"
+    REFUSED = "refused by the API server"
+    HOOK_FAILED = "hook failed"
+    TEST_FAILED = "test failed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """One container as the API reports it. `last_exit_code` is of the previous run, None if it never ended."""
+
+    name: str
+    ready: bool
+    started: bool
+    restarts: int
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    running: bool = False
+    exit_code: int | None = None
+    terminated_reason: str = ""
+    last_exit_code: int | None = None
+    last_terminated_reason: str = ""
+    image_id: str = ""
+
+
+@dataclass(frozen=True)
+class PodState:
+    """One pod. `new` tells whether it belongs to the revision being rolled out."""
+
+    name: str
+    phase: str
+    scheduled: bool
+    ready: bool
+    terminating: bool
+    containers: tuple[ContainerState, ...]
+    owner_uid: str = ""
+    node: str = ""
+    unschedulable: str = ""
+
+    @property
+    def restarts(self) -> int:
+        return sum(container.restarts for container in self.containers)
+
+    @property
+    def pulled(self) -> bool:
+        """The image is in the node: the container has run at least once."""
+        return bool(self.containers) and all(bool(c.image_id) or c.running for c in self.containers)
+
+    @property
+    def started(self) -> bool:
+        return bool(self.containers) and all(c.running for c in self.containers)
+
+    @property
+    def progress(self) -> str:
+        """The furthest point reached, as users say it."""
+        if self.terminating:
+            return "terminating"
+        if self.ready:
+            return "ready"
+        trouble = next((c.waiting_reason for c in self.containers if c.waiting_reason not in _ORDINARY_WAITS), "")
+        if trouble:
+            return trouble
+        if any(c.exit_code is not None for c in self.containers):
+            return "exited"
+        for reached, word in ((self.started, "started"), (self.pulled, "pulled"), (self.scheduled, "scheduled")):
+            if reached:
+                return word
+        return "unschedulable" if self.unschedulable else "pending"
+
+
+_ORDINARY_WAITS = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True)
+class ReplicaSetState:
+    uid: str
+    name: str
+    revision: int
+    desired: int
+    failure: str = ""
+    """Message of the ReplicaFailure condition: why pods can't be made at all."""
+
+
+@dataclass(frozen=True)
+class DeploymentState:
+    name: str
+    generation: int
+    observed_generation: int
+    desired: int
+    replicas: int
+    updated: int
+    available: int
+    revision: int
+    deadline_exceeded: str = ""
+    """Message of the Progressing condition once the progress deadline has passed."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a rollout is judged by, at one moment."""
+
+    deployments: tuple[DeploymentState, ...]
+    replica_sets: tuple[ReplicaSetState, ...]
+    pods: tuple[PodState, ...]
+
+
+@dataclass(frozen=True)
+class PodProblem:
+    """A sure sign of failure: the cause, where, and the message that shows it."""
+
+    cause: Cause
+    where: str
+    message: str
+    pod: str = ""
+    container: str = ""
+    log: str = ""
+
+
+class Phase(StrEnum):
+    PROGRESSING = "progressing"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The judgement of a snapshot. `pods` are those of the new revision."""
+
+    phase: Phase
+    summary: str
+    pods: tuple[PodState, ...] = ()
+    problems: tuple[PodProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """`helm test`: passed or not, with the logs of its pods."""
+
+    __test__ = False  # not a pytest class
+
+    passed: bool
+    log: str
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that lint found. `line` and `column` count from 1; 0 means that the place isn't known."""
+
+    file: str
+    line: int
+    column: int
+    layer: str
+    severity: Severity
+    message: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+# -- what commands return ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Built:
+    image: Image
+    rebuilt: bool
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Loaded:
+    image: Image
+    target: str
+    sent: bool
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Linted:
+    findings: tuple[Finding, ...]
+    environments: tuple[str, ...]
+    elapsed_seconds: float
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    environment: str
+    before: Revision | None
+    after: Revision
+    image: Image
+    url: str
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    environment: str
+    before: Revision
+    target: Revision
+    after: Revision
+    url: str
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    environment: str
+    release: str
+    namespace: str
+    revisions: tuple[Revision, ...]
+
+
+@dataclass(frozen=True)
+class Destroyed:
+    environment: str
+    release: str
+    namespace: str
+    existed: bool
+
+
+@dataclass(frozen=True)
+class Opened:
+    environment: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """One line of `doctor`: something that releaser needs, what was found, and the command that mends it."""
+
+    name: str
+    wanted: str
+    found: str
+    ok: bool
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    needs: tuple[Need, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(need.ok for need in self.needs)
+
+
+@dataclass(frozen=True)
+class LocalNode:
+    """What Minikube starts from where no registry answers: an image made here, and the versions inside it."""
+
+    image: str
+    kubernetes: str
+    metrics_server: str
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running local cluster. `already` tells that it was running before."""
+
+    profile: str
+    context: str
+    node_ip: str
+    kubernetes: str
+    already: bool
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Down:
+    profile: str
+    deleted: bool
+    existed: bool
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    name: str
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class StepProgressed:
+    """What a running step does now, in a few words."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    name: str
+    elapsed_seconds: float
+    detail: str = ""
+    failed: bool = False
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class PodsChanged:
+    """A rollout moved: the new revision's pods and one line that sums them up."""
+
+    summary: str
+    pods: tuple[PodState, ...]
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class CommandRan:
+    """An external command as it could be repeated by hand; shown with -v."""
+
+    argv: tuple[str, ...]
+
+
+Event = StepStarted | StepProgressed | StepEnded | PodsChanged | Note | CommandRan
+
+
+class Reporter(Protocol):
+    """Where progress goes. One method; safe to call from several threads."""
+
+    def emit(self, event: Event, /) -> None: ...

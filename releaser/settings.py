@@ -1,0 +1,166 @@
+"""releaser.yaml and options -> frozen dataclasses. Everything has a default; the file says only what differs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from releaser.errors import InvalidInput, UsageError
+from releaser.located import Located, did_you_mean, load_mapping
+
+FILE = "releaser.yaml"
+
+# yamale owns the shape of releaser.yaml; `_KEYS` repeats its keys only to suggest the one that was meant.
+SCHEMA = """
+release: regex('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', name='release name (DNS-1123 label)', max=53, required=False)
+chart: str(required=False)
+image: regex('^[a-z0-9]+([._/:-][a-z0-9]+)*$', name='image repository', required=False)
+dockerfile: str(required=False)
+environments: map(include('environment'), key=regex('^[a-z]([a-z0-9-]*[a-z0-9])?$', name='name'), required=False)
+---
+environment:
+  context: str(required=False)
+  namespace: regex('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', name='namespace (DNS-1123 label)', max=63, required=False)
+  delivery: enum('minikube', required=False)
+  protected: bool(required=False)
+  deadlineSeconds: num(min=1, max=86400, required=False)
+"""
+_KEYS = ("release", "chart", "image", "dockerfile", "environments")
+_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "protected", "deadlineSeconds")
+
+
+class Delivery(StrEnum):
+    """How an image reaches the nodes."""
+
+    MINIKUBE = "minikube"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One values-NAME.yaml and where it is released to."""
+
+    name: str
+    values_file: Path
+    context: str
+    namespace: str
+    delivery: Delivery
+    protected: bool
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class Project:
+    """A directory with a chart, a Dockerfile and values-ENV.yaml files."""
+
+    root: Path
+    release: str
+    chart: Path
+    image_repository: str
+    dockerfile: Path
+    environments: tuple[Environment, ...]
+
+    def environment(self, name: str) -> Environment:
+        """Raises UsageError that names the known ones."""
+        for environment in self.environments:
+            if environment.name == name:
+                return environment
+        names = [environment.name for environment in self.environments]
+        known = ", ".join(names) or f"none: there is no values-ENV.yaml in {self.root}"
+        raise UsageError(
+            f'Unknown environment "{name}"{did_you_mean(name, names)}',
+            hint=f"known environments: {known}; an environment is a file values-ENV.yaml",
+        )
+
+
+def load_project(root: Path) -> Project:
+    """Read releaser.yaml (which may be absent) and find the environments. Raises InvalidInput with file:line:column."""
+    if not root.is_dir():
+        raise UsageError(f"The project {root} is not a directory", hint="give --project the directory of releaser.yaml")
+    path = root / FILE
+    located = load_mapping(path) if path.exists() else Located(path, {}, {})
+    if located.data:
+        _validate(located)
+    given: dict[str, Any] = located.data
+    chart = root / given["chart"] if "chart" in given else _only_chart(root)
+    release = given.get("release", chart.name)
+    settings = given.get("environments") or {}
+    files = {
+        match[1]: file for file in sorted(root.glob("values-*.yaml")) if (match := _ENVIRONMENT_FILE.match(file.name))
+    }
+    for name in settings:
+        if name not in files:
+            raise InvalidInput(
+                f'While reading {located.place(("environments", name))}: environment "{name}" has no values-{name}.yaml'
+                f"{did_you_mean(name, files)}",
+                hint=f"write {root / f'values-{name}.yaml'}, or take the environment out of {FILE}",
+            )
+    return Project(
+        root=root,
+        release=release,
+        chart=chart,
+        image_repository=given.get("image", release),
+        dockerfile=root / given.get("dockerfile", "Dockerfile"),
+        environments=tuple(_environment(name, file, release, settings.get(name) or {}) for name, file in files.items()),
+    )
+
+
+_ENVIRONMENT_FILE = re.compile(r"values-([a-z](?:[a-z0-9-]*[a-z0-9])?)\.yaml$")
+
+
+def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> Environment:
+    return Environment(
+        name=name,
+        values_file=file,
+        context=given.get("context", "minikube"),
+        namespace=given.get("namespace", f"{release}-{name}"),
+        delivery=Delivery(given.get("delivery", Delivery.MINIKUBE)),
+        protected=given.get("protected", name == "prod"),
+        deadline_seconds=float(given.get("deadlineSeconds", 300)),
+    )
+
+
+def _only_chart(root: Path) -> Path:
+    charts = sorted(path.parent for path in root.glob("charts/*/Chart.yaml"))
+    if len(charts) == 1:
+        return charts[0]
+    found = ", ".join(chart.name for chart in charts) or "none"
+    raise InvalidInput(
+        f"While looking for the chart in {root / 'charts'}: one is wanted, found: {found}",
+        hint=f"run releaser in the project's directory, or name the chart in {FILE}: `chart: charts/NAME`",
+    )
+
+
+def _validate(located: Located) -> None:
+    # yamale's own errors carry no line and no suggestion: unknown keys are reported first, with both.
+    for key in located.data:
+        _require_known(located, (key,), _KEYS)
+    environments = located.data.get("environments")
+    if isinstance(environments, dict):
+        for name, settings in environments.items():
+            for key in settings if isinstance(settings, dict) else ():
+                _require_known(located, ("environments", name, key), _ENVIRONMENT_KEYS)
+
+    import yamale  # imported here: --help and --version don't need it
+
+    schema = yamale.make_schema(content=SCHEMA)
+    [result] = yamale.validate(schema, [(located.data, str(located.path))], strict=True, _raise_error=False)
+    if not result.isValid():
+        lines = [_with_place(located, error) for error in result.errors]
+        raise InvalidInput(f"While reading {lines[0]}", detail="\n".join(lines[1:]))
+
+
+def _require_known(located: Located, address: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if address[-1] not in known:
+        raise InvalidInput(
+            f'While reading {located.place(address)}: unknown key "{address[-1]}"{did_you_mean(address[-1], known)}',
+            hint=f"known keys here: {', '.join(known)}",
+        )
+
+
+def _with_place(located: Located, error: str) -> str:
+    """yamale says `environments.dev.protected: 'x' is not a bool.`: put file:line:column in front."""
+    address = tuple(error.partition(": ")[0].split("."))
+    return f"{located.place(address)}: {error}"

@@ -1,0 +1,24 @@
+"""Values as Helm merges them: maps deep, lists replaced, null deletes (helm pkg/chart/common/util/coalesce.go)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from releaser.models import Image, Values
+
+
+def merge(base: Values, override: Values) -> Values:
+    """`override` laid over `base`; neither is changed. A null in `override` stays, since Helm itself needs to see it
+    to delete the chart's default."""
+    merged = deepcopy(base)
+    for key, value in override.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def with_image(values: Values, image: Image) -> Values:
+    """The environment's values with the very image that was built; a digest in the file would name another one."""
+    return merge(values, {"image": {"repository": image.repository, "tag": image.tag, "digest": ""}})

@@ -1,0 +1,113 @@
+"""Puts adapters into the flows' hands: the only place that knows both. An adapter is imported when first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from releaser.models import Reporter
+from releaser.settings import Environment, Project
+
+if TYPE_CHECKING:
+    from releaser.adapters.minikube import Minikube
+    from releaser.adapters.process import Process
+    from releaser.adapters.tools import Tools
+    from releaser.flows.deploy import Workshop
+    from releaser.flows.doctor import Probe
+    from releaser.flows.look import Forwarder
+    from releaser.flows.ports import Images
+    from releaser.flows.release import Target
+    from releaser.flows.up import Machine
+    from releaser.lint.helm import Charts
+    from releaser.models import Source
+
+
+class Wiring:
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    @cached_property
+    def process(self) -> Process:
+        from releaser.adapters.process import Process
+
+        return Process(self._reporter)
+
+    @cached_property
+    def tools(self) -> Tools:
+        from releaser.adapters.tools import Tools
+
+        return Tools(self.process)
+
+    @cached_property
+    def images(self) -> Images:
+        from releaser.adapters.docker import Images
+
+        return Images()
+
+    @cached_property
+    def charts(self) -> Charts:
+        from releaser.adapters.helm import Helm
+
+        return Helm(self.process, self.tools)
+
+    def source(self, project: Project) -> Source:
+        from releaser.adapters.source import source
+
+        return source(self.process, project.root)
+
+    def workshop(self, project: Project, environment: Environment) -> Workshop:
+        from releaser.adapters.node import MinikubeNode
+        from releaser.flows.deploy import Workshop
+
+        node = MinikubeNode(self.process, self.tools, environment.context)
+        return Workshop(self.charts, self.images, node, self.source(project))
+
+    def target(self, project: Project, environment: Environment) -> Target:
+        from releaser.adapters.cluster import Cluster
+        from releaser.adapters.helm import Helm
+        from releaser.flows.release import Target
+
+        helm = Helm(self.process, self.tools, environment.context)
+        return Target(project.release, environment, helm, Cluster(environment.context), self._reporter)
+
+    def forwarder(self, environment: Environment) -> Forwarder:
+        from releaser.adapters.forward import KubectlForwarder
+
+        return KubectlForwarder(self.process, self.tools, environment.context)
+
+    # -- the local cluster ---------------------------------------------------------------------------------------------
+
+    def minikube(self, profile: str) -> Minikube:
+        from releaser.adapters.minikube import Minikube
+
+        return Minikube(self.process, self.tools, profile)
+
+    def machine(self, project: Project, profile: str) -> Machine:
+        from releaser.adapters.cluster import Cluster
+        from releaser.adapters.engine import Engine
+        from releaser.adapters.registries import Registries
+        from releaser.adapters.toolchain import Toolchain
+        from releaser.adapters.tools import alone
+        from releaser.flows.up import Machine
+
+        directory = project.root / "toolchain"
+        engine = Engine(self.process, directory)
+        return Machine(
+            engine=engine,
+            toolchain=Toolchain(self.process, self.tools, engine, directory),
+            registries=Registries(),
+            minikube=self.minikube(profile),
+            cluster=lambda: Cluster(profile),
+            alone=lambda: alone("up"),
+        )
+
+    def probe(self, project: Project) -> Probe:
+        from releaser.adapters.engine import Engine
+        from releaser.adapters.probe import MachineProbe
+
+        return MachineProbe(self.process, self.tools, Engine(self.process, project.root / "toolchain"))
+
+    def server_version(self, context: str) -> str:
+        from releaser.adapters.cluster import Cluster
+
+        return Cluster(context).version()

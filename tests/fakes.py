@@ -1,0 +1,261 @@
+"""Fakes that behave. They pass the same contract tests as the real adapters (tests/contract)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from releaser.errors import InvalidInput, ReleasePending
+from releaser.ledger import HelmRevision
+from releaser.models import (
+    ContainerState,
+    DeploymentState,
+    Event,
+    Image,
+    PodState,
+    ReplicaSetState,
+    Snapshot,
+    StepEnded,
+    TestRun,
+    Values,
+)
+
+
+@dataclass
+class Recorder:
+    """A Reporter that remembers."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event, /) -> None:
+        self.events.append(event)
+
+    @property
+    def steps(self) -> list[str]:
+        return [event.name for event in self.events if isinstance(event, StepEnded)]
+
+
+@dataclass
+class _Release:
+    revisions: list[HelmRevision] = field(default_factory=list)
+    labels: dict[int, dict[str, str]] = field(default_factory=dict)
+    values: dict[int, Values] = field(default_factory=dict)
+
+
+class World:
+    """A cluster with releases: what FakeHelm changes, FakeCluster shows."""
+
+    def __init__(self) -> None:
+        self.releases: dict[tuple[str, str], _Release] = {}
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def running(self, namespace: str, release: str) -> Values | None:
+        """Values of what runs: those of the newest revision."""
+        found = self.releases.get((namespace, release))
+        return found.values[found.revisions[-1].number] if found else None
+
+
+class FakeHelm:
+    """Keeps revisions as Helm does: numbers rise, the former one is superseded, labels follow a rollback."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def history(self, release: str, namespace: str) -> tuple[HelmRevision, ...]:
+        found = self._world.releases.get((namespace, release))
+        return tuple(found.revisions) if found else ()
+
+    def upgrade(self, release: str, namespace: str, chart: Path, values: Values, labels: Mapping[str, str]) -> int:
+        if values.get("unknownKey"):
+            raise InvalidInput("While running helm upgrade: chart or values were refused", detail="unknownKey")
+        found = self._world.releases.setdefault((namespace, release), _Release())
+        self._refuse_pending(found)
+        failed = bool(values.get("refused"))
+        number = self._add(found, "failed" if failed else "deployed", "Upgrade complete", dict(labels), values)
+        if failed:
+            raise InvalidInput("While running helm upgrade: chart or values were refused", detail="exceeded quota")
+        return number
+
+    def rollback(self, release: str, namespace: str, number: int) -> None:
+        found = self._world.releases[(namespace, release)]
+        self._add(
+            found, "deployed", f"Rollback to {number}", found.labels[number], found.values[number], rollback_of=number
+        )
+
+    def uninstall(self, release: str, namespace: str) -> None:
+        self._world.releases.pop((namespace, release), None)
+
+    def test(self, release: str, namespace: str, deadline_seconds: float) -> TestRun:
+        values = self._world.running(namespace, release) or {}
+        passed = not values.get("testFails")
+        return TestRun(passed, "GET / 200" if passed else "GET / 500")
+
+    def strand(self, release: str, namespace: str, status: str) -> None:
+        """As a killed client leaves it."""
+        revisions = self._world.releases[(namespace, release)].revisions
+        revisions[-1] = replace(revisions[-1], status=status)
+
+    def _refuse_pending(self, release: _Release) -> None:
+        if release.revisions and release.revisions[-1].status.startswith("pending-"):
+            raise ReleasePending("another operation (install/upgrade/rollback) is in progress")
+
+    def _add(
+        self,
+        release: _Release,
+        status: str,
+        description: str,
+        labels: dict[str, str],
+        values: Values,
+        rollback_of: int = 0,
+    ) -> int:
+        if release.revisions and status == "deployed":
+            release.revisions = [
+                replace(each, status="superseded") if each.status != "failed" else each for each in release.revisions
+            ]
+        number = release.revisions[-1].number + 1 if release.revisions else 1
+        self._world.clock += timedelta(minutes=1)
+        release.revisions.append(HelmRevision(number, status, self._world.clock, description, rollback_of))
+        release.labels[number] = dict(labels)
+        release.values[number] = values
+        return number
+
+
+class FakeCluster:
+    """Shows World as a cluster would. What a rollout does is told by the values that run: `crash`, `stuck`."""
+
+    context = "fake"
+
+    def __init__(self, world: World, node_ports: dict[int, tuple[str, str]] | None = None) -> None:
+        self._world = world
+        self._node_ports = node_ports or {}
+
+    def version(self) -> str:
+        return "v1.35.0"
+
+    def node_port_holder(self, port: int) -> tuple[str, str] | None:
+        return self._node_ports.get(port)
+
+    def service_url(self, namespace: str, release: str) -> str:
+        return "http://10.0.0.1:31181" if self._world.running(namespace, release) is not None else ""
+
+    def service_name(self, namespace: str, release: str) -> str:
+        return release if self._world.running(namespace, release) is not None else ""
+
+    def revision_labels(self, namespace: str, release: str) -> Mapping[int, Mapping[str, str]]:
+        found = self._world.releases.get((namespace, release))
+        return found.labels if found else {}
+
+    def label_revision(self, namespace: str, release: str, number: int, labels: Mapping[str, str]) -> None:
+        self._world.releases[(namespace, release)].labels[number].update(labels)
+
+    def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
+        values = self._world.running(namespace, release)
+        return () if values is None else (pod("web-1-a", values),)
+
+    def log(self, namespace: str, pod: str, container: str, *, previous: bool = False, lines: int = 50) -> str:
+        values = self._world.running(namespace, next(name for ns, name in self._world.releases if ns == namespace))
+        return "Traceback (most recent call last):\nRuntimeError: told to" if values and values.get("crash") else "ok"
+
+    def follow_log(self, namespace: str, pod: str, container: str, lines: int) -> Iterator[str]:
+        yield from self.log(namespace, pod, container).splitlines()
+
+    def snapshots(self, namespace: str, release: str, deadline_seconds: float) -> Iterator[Snapshot]:
+        values = self._world.running(namespace, release) or {}
+        yield snapshot(DEPLOYMENT, observed=False)
+        yield snapshot(replace(DEPLOYMENT, updated=1, available=0), pod("web-1-a", {}, ready=False))
+        if not values.get("stuck"):
+            yield snapshot(DEPLOYMENT, pod("web-1-a", values))
+
+
+DEPLOYMENT = DeploymentState(
+    name="web", generation=2, observed_generation=2, desired=1, replicas=1, updated=1, available=1, revision=1
+)
+
+
+def snapshot(deployment: DeploymentState, *pods: PodState, observed: bool = True) -> Snapshot:
+    if not observed:
+        deployment = replace(deployment, observed_generation=deployment.generation - 1)
+    return Snapshot((deployment,), (ReplicaSetState("rs-1", "web-1", 1, 1),), pods)
+
+
+def pod(name: str, values: Values, *, ready: bool = True) -> PodState:
+    crash = bool(values.get("crash"))
+    state = ContainerState(
+        name="web",
+        ready=ready and not crash,
+        started=not crash,
+        restarts=2 if crash else 0,
+        waiting_reason="CrashLoopBackOff" if crash else "",
+        running=not crash,
+        last_exit_code=1 if crash else None,
+        last_terminated_reason="Error" if crash else "",
+        image_id="sha256:1",
+    )
+    return PodState(name, "Running", True, ready and not crash, False, (state,), owner_uid="rs-1", node="n1")
+
+
+class FakeImages:
+    """Content is what `source` says; the tag follows it."""
+
+    def __init__(self, source: str = "one") -> None:
+        self.source = source
+        self.built: dict[str, str] = {}
+
+    def identify(self, repository: str, version: str, dockerfile: Path) -> Image:
+        image = Image(repository, f"{version}-{self.source}")
+        return replace(image, id=self.built.get(image.ref, ""))
+
+    def build(
+        self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
+    ) -> Image:
+        on_line("Step 1/1 : FROM scratch")
+        self.built[image.ref] = f"sha256:{self.source}"
+        return replace(image, id=self.built[image.ref])
+
+
+class FakeNode:
+    target = "Minikube fake"
+
+    def __init__(self) -> None:
+        self.images: dict[str, str] = {}
+        self.loads = 0
+
+    def image_id(self, ref: str) -> str:
+        return self.images.get(ref, "")
+
+    def load(self, image: Image) -> None:
+        self.images[image.ref] = image.id
+        self.loads += 1
+
+    def tag(self, image: Image, ref: str) -> None:
+        self.images[ref] = self.images[image.ref]
+
+
+class FakeCharts:
+    """A chart that renders with any values, unless told otherwise."""
+
+    def __init__(self, lint_output: str = "", template_error: str = "") -> None:
+        self.lint_output = lint_output
+        self.template_error = template_error
+
+    def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str:
+        if self.template_error:
+            raise InvalidInput("While running helm template: chart or values were refused", detail=self.template_error)
+        return ""
+
+    def lint(self, chart: Path, values_file: Path | None) -> str:
+        return self.lint_output
+
+
+class FakeForwarder:
+    def __init__(self) -> None:
+        self.open = False
+
+    @contextmanager
+    def forward(self, namespace: str, service: str) -> Iterator[str]:
+        self.open = True
+        yield f"http://127.0.0.1:4000/{namespace}/{service}"
+        self.open = False

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from releaser.errors import InvalidInput, UsageError
+from releaser.settings import load_project
+
+
+def write(root: Path, text: str) -> None:
+    (root / "releaser.yaml").write_text(dedent(text))
+
+
+def test_environments_are_the_values_files(root: Path) -> None:
+    project = load_project(root)
+    assert [environment.name for environment in project.environments] == ["dev", "prod"]
+    assert project.environment("prod").protected
+    assert not project.environment("dev").protected
+    assert project.environment("dev").namespace == "web-dev"
+
+
+def test_without_releaser_yaml_the_chart_names_the_release_and_minikube_is_the_context(root: Path) -> None:
+    (root / "releaser.yaml").unlink()
+    project = load_project(root)
+    assert project.release == "web"
+    assert project.environment("dev").context == "minikube"
+    assert project.environment("prod").protected
+
+
+def test_an_unknown_environment_names_the_known_ones_and_the_one_meant(root: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_project(root).environment("prd")
+    assert 'did you mean "prod"?' in caught.value.message
+    assert "dev, prod" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("relaese: web\n", ["releaser.yaml:1:1", '"relaese"', 'did you mean "release"?']),
+        (
+            """\
+            environments:
+              dev:
+                contxt: fake
+            """,
+            ["releaser.yaml:3:5", '"contxt"', 'did you mean "context"?'],
+        ),
+        (
+            """\
+            environments:
+              dev:
+                protected: perhaps
+            """,
+            ["releaser.yaml:3:5", "perhaps"],
+        ),
+        ("release: Not_A_Name\n", ["releaser.yaml:1:1", "Not_A_Name"]),
+        (
+            """\
+            environments:
+              stagng:
+                context: fake
+            """,
+            ["releaser.yaml:2:3", "values-stagng.yaml"],
+        ),
+        ("release: web\nrelease: web\n", ["releaser.yaml:2:1", "stands twice"]),
+        ("release: [web\n", ["releaser.yaml:2:1"]),
+        ("- release\n", ["releaser.yaml:1:1", "a mapping is wanted"]),
+    ],
+)
+def test_a_mistake_in_releaser_yaml_is_shown_with_its_place(root: Path, text: str, words: list[str]) -> None:
+    write(root, text)
+    with pytest.raises(InvalidInput) as caught:
+        load_project(root)
+    for word in words:
+        assert word in caught.value.message
+    assert caught.value.exit_code == 3
+
+
+def test_a_project_without_a_chart_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="charts"):
+        load_project(tmp_path)
+
+
+def test_a_project_that_is_no_directory_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        load_project(tmp_path / "nowhere")
