@@ -7,14 +7,16 @@ run goes on from the last whole piece.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from releaser.adapters.docker import LOCAL_BASE, LOCAL_BUILD_BASE
 from releaser.adapters.engine import Engine
+from releaser.adapters.modules import GO_ENVIRONMENT, workspace
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools, bin_directory, cache_directory
 from releaser.errors import ToolMissing
@@ -23,22 +25,18 @@ from releaser.models import LocalNode
 _COMPILE_SECONDS = 3600.0
 _IMAGE_SECONDS = 1800.0
 _DEBIAN = "releaser/debian:bookworm"
-_VERSION_VARIABLES = {
-    "node": (
-        "k8s.io/component-base/version.gitVersion={KUBERNETES}",
-        "k8s.io/component-base/version.gitMajor=1",
-        "k8s.io/component-base/version.gitMinor={KUBERNETES_MINOR}",
-        "k8s.io/component-base/version.gitTreeState=archive",
-        "k8s.io/client-go/pkg/version.gitVersion={KUBERNETES}",
-    ),
-    "minikube": (
-        "k8s.io/minikube/pkg/version.version={MINIKUBE}",
-        "k8s.io/minikube/pkg/version.gitCommitID=from-module",
-        "k8s.io/minikube/pkg/version.storageProvisionerVersion=v5",
-    ),
-    "helm": ("helm.sh/helm/v4/internal/version.version={HELM}",),
-    "crictl": ("sigs.k8s.io/cri-tools/pkg/version.Version={CRICTL}",),
-}
+_VERSION_VARIABLES = (
+    "k8s.io/component-base/version.gitVersion={KUBERNETES}",
+    "k8s.io/component-base/version.gitMajor=1",
+    "k8s.io/component-base/version.gitMinor={KUBERNETES_MINOR}",
+    "k8s.io/component-base/version.gitTreeState=archive",
+    "k8s.io/client-go/pkg/version.gitVersion={KUBERNETES}",
+    "k8s.io/minikube/pkg/version.version={MINIKUBE}",
+    "k8s.io/minikube/pkg/version.gitCommitID=from-module",
+    "k8s.io/minikube/pkg/version.storageProvisionerVersion=v5",
+    "helm.sh/helm/v4/internal/version.version={HELM}",
+    "sigs.k8s.io/cri-tools/pkg/version.Version={CRICTL}",
+)
 _PACKAGES = {
     "node": "./cmd/node",
     "crictl": "sigs.k8s.io/cri-tools/cmd/crictl",
@@ -91,48 +89,38 @@ class Toolchain:
     def has_program(self, name: str) -> bool:
         return (self._bin / name).exists()
 
-    def compile(self, name: str, on_line: OnLine) -> None:
-        """Build one program from its pinned module. Raises ToolMissing without Go, ToolFailed when it fails."""
-        if self.has_program(name):
-            return
+    def compile(self, names: Sequence[str], on_line: OnLine) -> None:
+        """Build programs from their pinned modules, all in one go: while one is linked, others still compile.
+
+        Raises ToolMissing without Go, ToolFailed with the compiler's last lines.
+        """
         if shutil.which("go") is None:
             raise ToolMissing(
-                f"While compiling {name}: Go is not installed",
-                hint="install Go 1.24 or newer (it fetches the release that go.mod names): apt-get install golang",
+                f"While compiling {', '.join(names)}: Go is not installed",
+                hint="install Go 1.21 or newer (it fetches the release that go.mod names): apt-get install golang",
             )
-        self._bin.mkdir(parents=True, exist_ok=True)
-        part = self._bin / f".{name}.{os.getpid()}"
-        variables = " ".join(f"-X {each.format(**self.versions)}" for each in _VERSION_VARIABLES[name])
+        source = self._home / "src"
+        if not source.exists():
+            workspace(self._process, self._directory, source)
+        # variables of packages that a program doesn't have are no error
+        variables = " ".join(f"-X {each.format(**self.versions)}" for each in _VERSION_VARIABLES)
+        part = self._home / "bin.part"
+        compiled = itertools.count(1)
         self._process.stream(
             [
-                "go",
-                "build",
-                "-v",
-                "-trimpath",
-                "-tags",
-                "libvirt_dlopen",
-                "-ldflags",
-                f"-s -w {variables}",
-                "-o",
-                part,
-                _PACKAGES[name],
+                *("go", "build", "-v", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {variables}"),
+                *("-o", f"{part}/", *(_PACKAGES[name] for name in names)),
             ],
-            doing=f"compiling {name}",
+            doing=f"compiling {', '.join(names)}",
             deadline_seconds=_COMPILE_SECONDS,
-            log=self.log(f"compile-{name}"),
-            on_line=on_line,
-            cwd=self._directory,
-            env={
-                # Minikube's kvm driver, which stays unused, doesn't compile without cgo
-                "CGO_ENABLED": "1" if name == "minikube" else "0",
-                "GOFLAGS": "-mod=readonly -buildvcs=false",
-                # the checksum database may refuse these; go.sum pins them all the same
-                "GONOSUMDB": "sigs.k8s.io/*",
-                # The compiler's own garbage collection costs a fifth of the time; a package rarely needs 1 GiB.
-                "GOGC": "400",
-            },
+            log=self.log("compile"),
+            on_line=lambda line: on_line(f"{next(compiled)} packages, {line}"),
+            cwd=source,
+            env={**GO_ENVIRONMENT, "GOGC": "400"},
         )
-        part.rename(self._bin / name)
+        self._bin.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (part / name).rename(self._bin / name)
 
     def publish(self, name: str) -> None:
         """Put a built program where `Tools` looks; kubectl is the node's binary under its own name."""
@@ -147,7 +135,11 @@ class Toolchain:
 
     @property
     def _bin(self) -> Path:
-        return cache_directory() / "toolchain" / self.key / "bin"
+        return self._home / "bin"
+
+    @property
+    def _home(self) -> Path:
+        return cache_directory() / "toolchain" / self.key
 
     # -- images --------------------------------------------------------------------------------------------------------
 
@@ -184,7 +176,7 @@ class Toolchain:
 
     def node(self, on_line: OnLine) -> None:
         """The node image: Debian, the node's programs, and the control plane's images in one archive."""
-        context = cache_directory() / "toolchain" / self.key / "node"
+        context = self._home / "node"
         shutil.rmtree(context, ignore_errors=True)
         shutil.copytree(self._directory / "node", context)
         for name in ("node", "crictl"):

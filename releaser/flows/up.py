@@ -6,7 +6,7 @@ Every step looks first and does only what is missing, so that a run killed anywh
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Toolchain(Protocol):
 
     def has_program(self, name: str) -> bool: ...
 
-    def compile(self, name: str, on_line: OnLine) -> None: ...
+    def compile(self, names: Sequence[str], on_line: OnLine) -> None: ...
 
     def publish(self, name: str) -> None: ...
 
@@ -145,11 +145,12 @@ def _build(machine: Machine, reporter: Reporter, *, local: bool) -> None:
     if need_node:
         programs = ["node", "crictl", *programs]
 
-    def compile_all() -> None:
-        for program in dict.fromkeys(programs):
-            if not toolchain.has_program(program):
-                with step(reporter, f"compile {program}", log=toolchain.log(f"compile-{program}")) as running:
-                    toolchain.compile(program, running.progress)
+    def compile_missing() -> None:
+        missing = [program for program in dict.fromkeys(programs) if not toolchain.has_program(program)]
+        if missing:
+            with step(reporter, "compile programs", log=toolchain.log("compile")) as running:
+                toolchain.compile(missing, running.progress)
+                running.detail = ", ".join(missing)
 
     def images() -> None:
         if local:
@@ -159,7 +160,7 @@ def _build(machine: Machine, reporter: Reporter, *, local: bool) -> None:
                 toolchain.python_bases(running.progress)
 
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(compile_all), pool.submit(images)]
+        jobs = [pool.submit(compile_missing), pool.submit(images)]
         for job in jobs:
             job.result()
     for tool in _PROGRAMS:

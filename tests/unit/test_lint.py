@@ -48,7 +48,9 @@ def test_a_warning_does_not_fail(bench: Bench) -> None:
 def test_a_value_that_the_schema_refuses_is_shown_where_it_stands(bench: Bench) -> None:
     bench.values("dev", "image:\n  tag: 1\n")
     bench.charts = FakeCharts(
-        lint_output="[ERROR] values.yaml: - at '/image': validation failed\n  - at '/image/tag': got number, want string"
+        lint_output=(
+            "[ERROR] values.yaml: - at '/image': validation failed\n  - at '/image/tag': got number, want string"
+        )
     )
     [finding] = [f for f in found(bench) if f.file == "values-dev.yaml"]
     assert (finding.place, finding.message) == ("values-dev.yaml:2:3", "image.tag: got number, want string")

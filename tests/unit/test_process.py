@@ -34,7 +34,7 @@ def test_both_streams_and_the_status_are_kept(process: Process) -> None:
 
 
 def test_a_failure_says_what_was_done_and_keeps_the_output(process: Process) -> None:
-    with pytest.raises(ToolFailed, match="While testing: .* exit status 3") as caught:
+    with pytest.raises(ToolFailed, match=r"While testing: .* exit status 3") as caught:
         process.run(
             python("import sys; print('why', file=sys.stderr); sys.exit(3)"), doing="testing", deadline_seconds=30
         )
@@ -49,7 +49,12 @@ def test_a_missing_program_is_named(process: Process) -> None:
 
 def test_a_program_that_hangs_is_ended_with_its_children(process: Process, tmp_path: Path) -> None:
     marker = tmp_path / "pid"
-    child = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); open({str(marker)!r}, 'w').write(str(p.pid)); time.sleep(60)"
+    child = (
+        "import subprocess, sys, time, pathlib\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(marker)!r}).write_text(str(p.pid))\n"
+        "time.sleep(60)"
+    )
     with pytest.raises(ToolTimeout, match="no end after"):
         process.run(python(child), doing="testing", deadline_seconds=2)
     assert not Path(f"/proc/{marker.read_text()}/exe").exists()

@@ -1,36 +1,71 @@
 {{/*
 What values.schema.json can't say: rules across values. They hold for everyone who installs the chart, by whatever tool.
-Each message names the value to change.
+All broken ones are told at once; each message names the value to change.
 */}}
 {{- define "flask-hello.contracts" -}}
-{{- $rollout := .Values.rollout -}}
-{{- $needed := add $rollout.preStopSleepSeconds .Values.gunicorn.gracefulTimeoutSeconds 5 | int -}}
-{{- if lt (int $rollout.terminationGracePeriodSeconds) $needed -}}
-{{- fail (printf "rollout.terminationGracePeriodSeconds is %d: requests would be cut; raise it to %d (preStopSleepSeconds %d + gunicorn.gracefulTimeoutSeconds %d + 5) or more" (int $rollout.terminationGracePeriodSeconds) $needed (int $rollout.preStopSleepSeconds) (int .Values.gunicorn.gracefulTimeoutSeconds)) -}}
+{{- $problems := list -}}
+
+{{- /* A release name may start with a digit, a Service's name may not. */ -}}
+{{- if regexMatch "^[0-9]" .Release.Name -}}
+{{- $problems = append $problems (printf "the release name %s starts with a digit, which the name of a Service must not: choose another release name" .Release.Name) -}}
 {{- end -}}
-{{- if le (int $rollout.progressDeadlineSeconds) (int $rollout.minReadySeconds) -}}
-{{- fail (printf "rollout.progressDeadlineSeconds is %d: raise it above rollout.minReadySeconds (%d)" (int $rollout.progressDeadlineSeconds) (int $rollout.minReadySeconds)) -}}
+
+{{- /* SIGKILL must not come before the last request is answered. 5 seconds are gunicorn's own, to end its workers. */ -}}
+{{- $preStop := int .Values.rollout.preStopSleepSeconds -}}
+{{- $graceful := int .Values.gunicorn.gracefulTimeoutSeconds -}}
+{{- $grace := int .Values.rollout.terminationGracePeriodSeconds -}}
+{{- $needed := add $preStop $graceful 5 | int -}}
+{{- if lt $grace $needed -}}
+{{- $problems = append $problems (printf "rollout.terminationGracePeriodSeconds is %d, which would cut requests off: raise it to %d or more (rollout.preStopSleepSeconds %d + gunicorn.gracefulTimeoutSeconds %d + 5)" $grace $needed $preStop $graceful) -}}
 {{- end -}}
-{{- if and (has (toString $rollout.maxSurge) (list "0" "0%")) (has (toString $rollout.maxUnavailable) (list "0" "0%")) -}}
-{{- fail "rollout.maxSurge and rollout.maxUnavailable are both 0: no pod could ever be replaced; set maxSurge to 1" -}}
+
+{{- $minReady := int .Values.rollout.minReadySeconds -}}
+{{- $deadline := int .Values.rollout.progressDeadlineSeconds -}}
+{{- if le $deadline $minReady -}}
+{{- $problems = append $problems (printf "rollout.progressDeadlineSeconds is %d, so every rollout would fail: raise it above rollout.minReadySeconds (%d)" $deadline $minReady) -}}
 {{- end -}}
-{{- with .Values.autoscaling -}}
-{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) -}}
-{{- fail (printf "autoscaling.minReplicas is %d: lower it to autoscaling.maxReplicas (%d) or less" (int .minReplicas) (int .maxReplicas)) -}}
+
+{{- $zero := list "0" "0%" -}}
+{{- if and (has (toString .Values.rollout.maxSurge) $zero) (has (toString .Values.rollout.maxUnavailable) $zero) -}}
+{{- $problems = append $problems "rollout.maxSurge and rollout.maxUnavailable are both 0, so no pod could ever be replaced: set maxSurge to 1" -}}
 {{- end -}}
+
+{{- $low := int .Values.autoscaling.minReplicas -}}
+{{- $high := int .Values.autoscaling.maxReplicas -}}
+{{- if and .Values.autoscaling.enabled (gt $low $high) -}}
+{{- $problems = append $problems (printf "autoscaling.minReplicas is %d: lower it to autoscaling.maxReplicas (%d), or raise that" $low $high) -}}
 {{- end -}}
+
 {{- $replicas := include "flask-hello.minReplicas" . | int -}}
-{{- if and .Values.podDisruptionBudget.enabled (gt $replicas 1) (ge (int .Values.podDisruptionBudget.maxUnavailable) $replicas) -}}
-{{- fail (printf "podDisruptionBudget.maxUnavailable is %d: with %d pods all of them could be evicted at once; lower it" (int .Values.podDisruptionBudget.maxUnavailable) $replicas) -}}
+{{- $evictable := int .Values.podDisruptionBudget.maxUnavailable -}}
+{{- if and .Values.podDisruptionBudget.enabled (gt $replicas 1) (ge $evictable $replicas) -}}
+{{- $problems = append $problems (printf "podDisruptionBudget.maxUnavailable is %d, so all %d pods could be evicted at once: lower it to %d or less" $evictable $replicas (sub $replicas 1)) -}}
 {{- end -}}
+
 {{- if and .Values.service.nodePort (ne .Values.service.type "NodePort") -}}
-{{- fail (printf "service.nodePort is %d but service.type is %s: set service.type to NodePort, or service.nodePort to null" (int .Values.service.nodePort) .Values.service.type) -}}
+{{- $problems = append $problems (printf "service.nodePort is %d but service.type is %s: set service.type to NodePort, or service.nodePort to null" (int .Values.service.nodePort) .Values.service.type) -}}
 {{- end -}}
+
+{{- with .Values.secret -}}
+{{- if and .create .existingSecret -}}
+{{- $problems = append $problems (printf "secret.existingSecret is %s but secret.create is true: set secret.create to false to use it" .existingSecret) -}}
+{{- else if and (not .create) (not .existingSecret) -}}
+{{- $problems = append $problems "secret.create is false but no other Secret is named: set secret.existingSecret, or secret.create to true" -}}
+{{- end -}}
+{{- if and (not .create) .secretKey -}}
+{{- $problems = append $problems "secret.secretKey is given but secret.create is false, so nothing would use it: put the key into your own Secret, or set secret.create to true" -}}
+{{- end -}}
+{{- end -}}
+
 {{- if eq .Values.environment "prod" -}}
 {{- range $name, $value := .Values.faults -}}
 {{- if $value -}}
-{{- fail (printf "faults.%s is on: fault switches are refused when environment is prod" $name) -}}
+{{- $problems = append $problems (printf "faults.%s is on: fault switches are refused when environment is prod; take it out" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- if $problems -}}
+{{- fail (printf "these values do not fit together:\n- %s\n" (join "\n- " $problems)) -}}
 {{- end -}}
 {{- end -}}

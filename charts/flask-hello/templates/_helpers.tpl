@@ -1,32 +1,37 @@
 {{/* Name of every object: the release's, with the chart's behind it unless it is part of it already. */}}
 {{- define "flask-hello.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- /* cut the release's name, not ours: objects of long-named releases must stay apart from those of other charts */ -}}
-{{- printf "%s-%s" (.Release.Name | trunc (sub 62 (len .Chart.Name) | int) | trimSuffix "-") .Chart.Name -}}
-{{- end -}}
+{{- /* a release's name may have dots, a Service's not */ -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $name := contains .Chart.Name $release | ternary $release (printf "%s-%s" $release .Chart.Name) -}}
+{{- include "flask-hello.within63" $name -}}
 {{- end -}}
 
-{{/* Full name with a suffix, within 63 characters. Called with (list . "suffix"). */}}
-{{- define "flask-hello.named" -}}
-{{- $suffix := index . 1 -}}
-{{- printf "%s-%s" (include "flask-hello.fullname" (index . 0) | trunc (sub 62 (len $suffix) | int) | trimSuffix "-") $suffix -}}
+{{/* A name that a label or a Service can bear. Names that differ only in what is cut off still differ. */}}
+{{- define "flask-hello.within63" -}}
+{{- if le (len .) 63 -}}
+{{ . }}
+{{- else -}}
+{{ trunc 54 . | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
+{{- end -}}
 {{- end -}}
 
 {{/* What tells this release's pods from all others, for ever: selectors can't be changed. */}}
 {{- define "flask-hello.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: server
 {{- end -}}
 
-{{/* Labels of every object but the pods, which a new chart version must not restart. */}}
-{{- define "flask-hello.labels" -}}
-{{ include "flask-hello.selectorLabels" . }}
+{{/* Labels that change with the chart: on every object but the Deployment's pods, which they would restart. */}}
+{{- define "flask-hello.versionLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "flask-hello.labels" -}}
+{{ include "flask-hello.selectorLabels" . }}
+{{ include "flask-hello.versionLabels" . }}
 {{- end -}}
 
 {{- define "flask-hello.image" -}}
@@ -46,16 +51,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 
 {{- define "flask-hello.secretName" -}}
-{{ .Values.secret.existingSecret | default (include "flask-hello.fullname" .) }}
-{{- end -}}
-
-{{/* The key that signs cookies: given, or the one that the release has already, or a new one. */}}
-{{- define "flask-hello.secretKey" -}}
-{{- if .Values.secret.secretKey -}}
-{{ .Values.secret.secretKey }}
+{{- if .Values.secret.create -}}
+{{ include "flask-hello.fullname" . }}
 {{- else -}}
-{{- $existing := (lookup "v1" "Secret" .Release.Namespace (include "flask-hello.secretName" .)).data | default dict -}}
-{{- get $existing "secret-key" | b64dec | default (randAlphaNum 32) -}}
+{{ .Values.secret.existingSecret }}
 {{- end -}}
 {{- end -}}
 
@@ -64,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if .Values.autoscaling.enabled }}{{ .Values.autoscaling.minReplicas }}{{ else }}{{ .Values.replicaCount }}{{ end -}}
 {{- end -}}
 
-{{/* The Pod Security Standard `restricted`, for any pod of ours. */}}
+{{/* Pod Security Standard `restricted`, the pod's half. */}}
 {{- define "flask-hello.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -74,6 +73,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
+{{/* Pod Security Standard `restricted`, the container's half, and a root file system that nothing writes to. */}}
 {{- define "flask-hello.containerSecurityContext" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

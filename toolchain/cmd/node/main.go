@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,10 +24,10 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	metricsserver "sigs.k8s.io/metrics-server/cmd/metrics-server/app"
 
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 )
 
 func command(build func() *cobra.Command) func() {
@@ -37,7 +39,7 @@ var programs = map[string]func(){
 	"kube-controller-manager": command(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          command(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 	"kube-proxy":              command(proxy.NewProxyCommand),
-	"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(genericapiserver.SetupSignalContext()) }),
+	"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 	"metrics-server": command(func() *cobra.Command {
 		return metricsserver.NewMetricsServerCommand(genericapiserver.SetupSignalHandler())
 	}),
@@ -51,8 +53,23 @@ var programs = map[string]func(){
 	"coredns": coredns,
 }
 
+// CoreDNS registers its flags where the others look for theirs: its -version would be taken for kube-proxy's.
+func dropFlagsOfCoreDNS() {
+	ofCoreDNS := map[string]bool{"conf": true, "dns.port": true, "p": true, "pidfile": true, "plugins": true, "quiet": true, "version": true}
+	all := flag.CommandLine
+	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
+	all.VisitAll(func(f *flag.Flag) {
+		if !ofCoreDNS[f.Name] {
+			flag.Var(f.Value, f.Name, f.Usage)
+		}
+	})
+}
+
 func main() {
 	name := filepath.Base(os.Args[0])
+	if name != "coredns" {
+		dropFlagsOfCoreDNS()
+	}
 	program, ok := programs[name]
 	if !ok {
 		names := make([]string, 0, len(programs))

@@ -1,0 +1,52 @@
+"""Fixtures of the chart's tests: real helm, no cluster. HELM and HELM3 name the binaries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from tests.chart.helm import CHART, CI_VALUES, ROOT, Helm, Refused, Rendered
+
+__all__ = ["CHART", "CI_VALUES", "ROOT", "Refusal", "Render"]
+
+Render = Callable[..., Rendered]
+Refusal = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    executable = shutil.which(os.environ.get("HELM", "helm"))
+    if executable is None:
+        raise FileNotFoundError("the chart's tests need helm on PATH or in the variable HELM: releaser up builds it")
+    return Helm(executable, tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def helm3(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    executable = os.environ.get("HELM3")
+    if not executable:
+        pytest.skip("the variable HELM3 names no Helm 3 binary to compare with")
+    return Helm(executable, tmp_path_factory.mktemp("helm3"))
+
+
+@pytest.fixture(scope="session")
+def render(helm: Helm) -> Render:
+    """render(values=FILE, sets={"image.tag": "x"}, release=..., namespace=...)"""
+    return helm.render
+
+
+@pytest.fixture(scope="session")
+def refused(helm: Helm) -> Refusal:
+    """As render, but returns what helm says when it refuses, and fails the test if it doesn't."""
+
+    def refused(**given: object) -> str:
+        try:
+            helm.render(**given)  # type: ignore[arg-type]
+        except Refused as refusal:
+            return str(refusal)
+        pytest.fail(f"helm accepts {given}")
+
+    return refused

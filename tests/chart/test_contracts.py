@@ -1,0 +1,135 @@
+"""Values that don't fit together are refused, and the message says what to change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import Refusal, Render
+
+Values = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        pytest.param(
+            {"rollout": {"terminationGracePeriodSeconds": 34}},
+            "rollout.terminationGracePeriodSeconds is 34, which would cut requests off: raise it to 35 or more "
+            "(rollout.preStopSleepSeconds 5 + gunicorn.gracefulTimeoutSeconds 25 + 5)",
+            id="grace period",
+        ),
+        pytest.param(
+            {"rollout": {"preStopSleepSeconds": 11}}, "raise it to 41 or more", id="grace period for a long preStop"
+        ),
+        pytest.param(
+            {"gunicorn": {"gracefulTimeoutSeconds": 31}}, "raise it to 41 or more", id="grace period for a long drain"
+        ),
+        pytest.param(
+            {"rollout": {"progressDeadlineSeconds": 10, "minReadySeconds": 10}},
+            "rollout.progressDeadlineSeconds is 10, so every rollout would fail: raise it above "
+            "rollout.minReadySeconds (10)",
+            id="progress deadline",
+        ),
+        pytest.param(
+            {"rollout": {"maxSurge": 0}},
+            "rollout.maxSurge and rollout.maxUnavailable are both 0, so no pod could ever be replaced",
+            id="no room to roll",
+        ),
+        pytest.param(
+            {"rollout": {"maxSurge": "0%", "maxUnavailable": "0%"}}, "are both 0", id="no room to roll, in percent"
+        ),
+        pytest.param(
+            {"autoscaling": {"enabled": True, "minReplicas": 6}},
+            "autoscaling.minReplicas is 6: lower it to autoscaling.maxReplicas (5), or raise that",
+            id="autoscaling",
+        ),
+        pytest.param(
+            {"podDisruptionBudget": {"maxUnavailable": 2}},
+            "podDisruptionBudget.maxUnavailable is 2, so all 2 pods could be evicted at once: lower it to 1 or less",
+            id="disruption budget",
+        ),
+        pytest.param(
+            {
+                "replicaCount": 9,
+                "autoscaling": {"enabled": True, "minReplicas": 3},
+                "podDisruptionBudget": {"maxUnavailable": 3},
+            },
+            "so all 3 pods could be evicted at once",
+            id="disruption budget under autoscaling",
+        ),
+        pytest.param(
+            {"service": {"nodePort": 31181}},
+            "service.nodePort is 31181 but service.type is ClusterIP: set service.type to NodePort, or "
+            "service.nodePort to null",
+            id="node port without NodePort",
+        ),
+        pytest.param(
+            {"secret": {"existingSecret": "mine"}},
+            "secret.existingSecret is mine but secret.create is true: set secret.create to false to use it",
+            id="two Secrets",
+        ),
+        pytest.param(
+            {"secret": {"create": False}}, "set secret.existingSecret, or secret.create to true", id="no Secret"
+        ),
+        pytest.param(
+            {"secret": {"create": False, "existingSecret": "mine", "secretKey": "sixteen-letters!"}},
+            "secret.secretKey is given but secret.create is false",
+            id="a key for no Secret",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(refused: Refusal, values: Values, says: str) -> None:
+    assert says in refused(sets=values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("neverReady", True),
+        ("crashAtStart", True),
+        ("crashAfterSeconds", 0.5),
+        ("errorRate", 0.01),
+        ("latencySeconds", 0.1),
+        ("memoryGrowthBytesPerSecond", 1),
+    ],
+)
+def test_a_fault_switch_is_refused_in_prod_only(refused: Refusal, render: Render, name: str, value: object) -> None:
+    message = refused(sets={"environment": "prod", "faults": {name: value}})
+    assert f"faults.{name} is on: fault switches are refused when environment is prod" in message
+    render(sets={"environment": "production", "faults": {name: value}})
+
+
+def test_all_broken_contracts_are_told_at_once(refused: Refusal) -> None:
+    message = refused(
+        sets={
+            "environment": "prod",
+            "faults": {"neverReady": True, "errorRate": 1},
+            "rollout": {"maxSurge": 0, "terminationGracePeriodSeconds": 1},
+        },
+    )
+    assert message.count("\n- ") == 4
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"rollout": {"terminationGracePeriodSeconds": 35}}, id="grace period"),
+        pytest.param({"rollout": {"progressDeadlineSeconds": 11, "minReadySeconds": 10}}, id="progress deadline"),
+        pytest.param({"rollout": {"maxSurge": 0, "maxUnavailable": 1}}, id="room by unavailability"),
+        pytest.param({"autoscaling": {"enabled": True, "minReplicas": 5}}, id="autoscaling"),
+        pytest.param({"autoscaling": {"minReplicas": 6}}, id="autoscaling off"),
+        pytest.param({"replicaCount": 3, "podDisruptionBudget": {"maxUnavailable": 2}}, id="disruption budget"),
+        pytest.param({"podDisruptionBudget": {"enabled": False, "maxUnavailable": 2}}, id="no disruption budget"),
+        pytest.param({"replicaCount": 1, "podDisruptionBudget": {"maxUnavailable": 1}}, id="one pod"),
+        pytest.param({"service": {"type": "NodePort", "nodePort": 31181}}, id="node port"),
+        pytest.param({"secret": {"create": False, "existingSecret": "mine"}}, id="own Secret"),
+    ],
+)
+def test_values_that_just_fit_together_are_accepted(render: Render, values: Values) -> None:
+    render(sets=values)
+
+
+def test_a_release_name_that_no_service_can_bear_is_refused(refused: Refusal) -> None:
+    assert "the release name 1st starts with a digit" in refused(release="1st")

@@ -1,0 +1,149 @@
+"""Names, environments, lint, README, and Helm 3 beside Helm 4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yamale
+import yaml
+from yamllint import linter
+from yamllint.config import YamlLintConfig
+
+from tests.chart.conftest import CHART, CI_VALUES, ROOT, Render
+from tests.chart.helm import Helm, Object
+from tests.chart.values_table import with_table
+
+ENVIRONMENTS = sorted(ROOT.glob("values-*.yaml"))
+LONG = "a" * 52
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("hello", "hello-flask-hello"),
+        ("flask-hello", "flask-hello"),
+        ("my-flask-hello-2", "my-flask-hello-2"),
+        ("v1.2", "v1-2-flask-hello"),
+    ],
+)
+def test_objects_are_named_after_the_release(render: Render, release: str, name: str) -> None:
+    rendered = render(release=release)
+    assert {o["metadata"]["name"] for o in rendered.objects} == {name, f"{name}-test"}
+
+
+def test_long_release_names_that_differ_at_their_end_share_no_object(render: Render) -> None:
+    first, second = ({o["metadata"]["name"] for o in render(release=LONG + end).objects} for end in "xy")
+    assert not first & second
+    assert max(map(len, first | second)) <= 63
+
+
+def test_every_object_carries_the_releases_labels_and_no_namespace(render: Render) -> None:
+    for each in render(release="hello", namespace="other").objects:
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "hello"
+        assert labels["app.kubernetes.io/name"] == "flask-hello"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/version"] == "1.0.0"
+        assert labels["helm.sh/chart"] == "flask-hello-1.0.0"
+        assert "namespace" not in each["metadata"]
+
+
+def test_a_release_name_that_yaml_reads_as_a_boolean_stays_a_string(render: Render) -> None:
+    assert render(release="true").one("Service")["spec"]["selector"]["app.kubernetes.io/instance"] == "true"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=stem)
+def test_an_environments_file_holds_only_what_differs(environment: Path) -> None:
+    def repeated(values: Object, defaults: Any) -> list[str]:
+        found = []
+        for key, value in values.items():
+            if isinstance(value, dict):
+                found += [f"{key}.{inner}" for inner in repeated(value, defaults[key])]
+            elif value == defaults[key]:
+                found.append(key)
+        return found
+
+    assert len(ENVIRONMENTS) == 2
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert repeated(yaml.safe_load(environment.read_text(encoding="utf-8")), defaults) == []
+
+
+def test_dev_ends_pods_quickly_and_prod_takes_its_time(render: Render) -> None:
+    dev, prod = (render(ROOT / f"values-{name}.yaml").one("Deployment")["spec"] for name in ("dev", "prod"))
+    assert (dev["progressDeadlineSeconds"], prod["progressDeadlineSeconds"]) == (60, 120)
+    sleeps = [s["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] for s in (dev, prod)]
+    assert sleeps == [2, 5]
+
+
+@pytest.mark.parametrize("values", [None, *CI_VALUES], ids=lambda path: path.stem if path else "none")
+def test_helm_lint_strict_finds_nothing(helm: Helm, values: Path | None) -> None:
+    file = ["--values", str(values)] if values else []
+    output = helm.run("lint", "--strict", str(CHART), *file)
+    findings = [line for line in output.splitlines() if line.startswith("[")]
+    assert findings == ["[INFO] Chart.yaml: icon is recommended"]
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=stem)
+def test_helm_3_and_helm_4_render_the_same(helm: Helm, helm3: Helm, values: Path) -> None:
+    def comparable(of: Helm) -> list[Object]:
+        objects = of.render(values).objects
+        for secret in (o for o in objects if o["kind"] == "Secret"):
+            if values.stem != "single-values":  # the one with a given key; else it is made at random
+                del secret["data"]
+        return sorted(objects, key=lambda o: (o["kind"], o["metadata"]["name"]))
+
+    assert comparable(helm) == comparable(helm3)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(CHART / name for name in ("Chart.yaml", "values.yaml")),
+        *CI_VALUES,
+        *ENVIRONMENTS,
+        *(ROOT / name for name in ("ct.yaml", "lintconf.yaml")),
+    ],
+    ids=lambda path: path.name,
+)
+def test_yaml_keeps_the_rules_of_chart_testing(path: Path) -> None:
+    config = YamlLintConfig(file=str(ROOT / "lintconf.yaml"))
+    assert [str(problem) for problem in linter.run(path.read_text(encoding="utf-8"), config)] == []
+
+
+def test_chart_yaml_keeps_the_schema_of_chart_testing() -> None:
+    schema = yamale.make_schema(ROOT / "chart_schema.yaml")
+    yamale.validate(schema, yamale.make_data(CHART / "Chart.yaml"), strict=True)
+
+
+def test_chart_testing_finds_its_rules() -> None:
+    config = yaml.safe_load((ROOT / "ct.yaml").read_text(encoding="utf-8"))
+    assert (ROOT / config["chart-yaml-schema"]).is_file()
+    assert (ROOT / config["lint-conf"]).is_file()
+    assert config["helm-lint-extra-args"] == "--strict"
+
+
+def test_the_readmes_table_is_that_of_the_values() -> None:
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    assert with_table(readme, (CHART / "values.yaml").read_text(encoding="utf-8")) == readme
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        ({}, "port-forward service/hello-flask-hello 8080:80"),
+        ({"service.type": "NodePort", "service.nodePort": 30007}, "http://NODE:30007/"),
+        ({"service.type": "NodePort"}, "PORT (kubectl get service)"),
+        ({"service.type": "LoadBalancer"}, "kubectl --namespace default get service hello-flask-hello"),
+    ],
+    ids=str,
+)
+def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], says: str) -> None:
+    notes = helm.notes(sets, release="hello")
+    assert says in notes
+    assert "helm test hello --namespace default" in notes
