@@ -25,6 +25,10 @@ test: $(STAMP)  ## Start what the tests need, then run all of them
 	$(RELEASER) up
 	$(BIN)/python -m pytest
 
+.PHONY: test-fast
+test-fast: $(STAMP)  ## Only what needs no cluster: unit, contract (fakes) and chart tests
+	$(BIN)/python -m pytest -m "not cluster" tests/unit tests/contract tests/chart
+
 .PHONY: check
 check: $(STAMP)  ## Format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -58,12 +62,12 @@ tree:  ## Show where things are
 	@git ls-files | awk -F/ '{ if (NF == 1) print $$1; else if (NF == 2) print $$1 "/" $$2; else if (!seen[$$1 "/" $$2]++) print $$1 "/" $$2 "/" }'
 
 .PHONY: bench
-bench: $(STAMP)  ## Measure: start-up of the command line, image delivery
+bench: $(STAMP)  ## Measure the start-up of the command line
 	$(BIN)/python bench/startup.py
 
 .PHONY: picture
 picture: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)
-	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/picture.py docs/deploy.svg $(RELEASER) deploy dev
 
 .PHONY: down
 down: $(STAMP)  ## Stop Minikube

@@ -14,6 +14,7 @@ import urllib3
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 from kubernetes.informer import SharedInformer
 
 from releaser.errors import EnvironmentUnfit, ReleaserError, WrongContext
@@ -106,7 +107,7 @@ class Cluster:
             document = self._metadata_only(
                 f"/api/v1/namespaces/{namespace}/secrets", {"labelSelector": f"owner=helm,name={release}"}
             )
-        labels = [item["metadata"].get("labels", {}) for item in document.get("items", [])]
+        labels = [item["metadata"].get("labels", {}) for item in document.get("items") or []]
         return {int(each["version"]): each for each in labels if each.get("version", "").isdigit()}
 
     def label_revision(self, namespace: str, release: str, number: int, labels: Mapping[str, str]) -> None:
@@ -245,11 +246,9 @@ def _wait_for_change(changed: queue.Queue[None]) -> None:
 
 
 def _known_contexts() -> list[str]:
-    try:
-        contexts, _ = config.list_kube_config_contexts()
-    except ConfigException:
-        return []
-    return [str(context["name"]) for context in contexts]
+    # list_kube_config_contexts() fails where no context is the current one, which is nothing that we need
+    merged = KubeConfigMerger(KUBE_CONFIG_DEFAULT_LOCATION).config
+    return [str(context["name"]) for context in (merged["contexts"] if merged else None) or []]
 
 
 # -- kubernetes' objects -> our words ----------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Helm:
         Raises InvalidInput when chart and values don't render or the API server refuses an object, ReleasePending when
         another operation holds the release.
         """
-        more = ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
+        more = ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
         client = self._client(more)
 
         async def upgrade() -> int:

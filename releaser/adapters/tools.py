@@ -6,11 +6,12 @@ Built tools stand in `bin_directory()`: $XDG_CACHE_HOME/releaser/bin.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,7 +83,19 @@ class Tools:
         self._find.cache_clear()
 
     def version(self, name: str, path: Path) -> str:
-        """What the program says of its own version, without a leading v; empty when it doesn't answer."""
+        """What the program says of its own version, without a leading v; empty when it doesn't answer.
+
+        Remembered for as long as the file stays the same: some programs take seconds to say it.
+        """
+        state = path.stat()
+        key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
+        known = _remembered()
+        if key not in known:
+            known[key] = self._ask_version(name, path)
+            _remember(known)
+        return known[key]
+
+    def _ask_version(self, name: str, path: Path) -> str:
         try:
             finished = self._process.run(
                 [path, *REQUIREMENTS[name].version_arguments],
@@ -104,6 +117,24 @@ class Tools:
             if version and REQUIREMENTS[name].usable(_numbers(version)):
                 return Found(name, path, version, built=path == built)
         return None
+
+
+def _remembered() -> dict[str, str]:
+    try:
+        known = json.loads((cache_directory() / "versions.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember(known: dict[str, str]) -> None:
+    """A memory only: where it can't be written, the next run asks again."""
+    path = cache_directory() / "versions.json"
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".versions.{os.getpid()}")
+        part.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        part.rename(path)
 
 
 def _version_in(text: str) -> str:

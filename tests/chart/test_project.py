@@ -63,13 +63,15 @@ def test_an_environments_file_holds_only_what_differs(environment: Path) -> None
     def repeated(values: Object, defaults: Any) -> list[str]:
         found = []
         for key, value in values.items():
+            if key == "environment":
+                continue
             if isinstance(value, dict):
                 found += [f"{key}.{inner}" for inner in repeated(value, defaults[key])]
             elif value == defaults[key]:
                 found.append(key)
         return found
 
-    assert len(ENVIRONMENTS) == 2
+    assert len(ENVIRONMENTS) == 2  # the name of the environment stands in each, whatever the default is
     defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     assert repeated(yaml.safe_load(environment.read_text(encoding="utf-8")), defaults) == []
 

@@ -43,7 +43,9 @@ def chart(tmp_path: Path) -> Path:
             apiVersion: v1
             kind: ConfigMap
             metadata:
-              name: {{ ternary "NOT_A_NAME" .Release.Name .Values.refused }}
+              name: {{ .Release.Name }}
+              labels:
+                refused: {{ ternary "not a label" "" .Values.refused | quote }}
             data:
               text: {{ .Values.text }}
             """,
