@@ -358,7 +358,7 @@ def _deployed(deployed: models.Deployed) -> list[RenderableType]:
     )
     return [
         f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {_duration(deployed.elapsed_seconds)}",
-        deployed.url,
+        _url(deployed.url, deployed.environment),
     ]
 
 
@@ -367,7 +367,7 @@ def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
         f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
         f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
         f"proven good in {_duration(rolled.elapsed_seconds)}",
-        rolled.url,
+        _url(rolled.url, rolled.environment),
     ]
 
 
@@ -405,7 +405,12 @@ def _status(status: models.ReleaseStatus) -> list[RenderableType]:
     table = _table("POD", "NODE", "STATE", "RESTARTS")
     for pod in status.pods:
         table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
-    return [*lines, table, status.url]
+    return [*lines, table, _url(status.url, status.environment)]
+
+
+def _url(url: str, environment: str) -> str:
+    inside = ".svc:" in url
+    return f"{url}  (inside the cluster; from here: releaser open {environment})" if inside else url
 
 
 def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:

@@ -11,13 +11,14 @@ from releaser.models import Reporter, StepEnded, StepProgressed, StepStarted
 
 
 class Step:
-    """A running step. Set `detail` to say at its end what came out of it."""
+    """A running step. Set `detail` to say at its end what came out of it, and `failed` when that is bad news."""
 
     def __init__(self, reporter: Reporter, name: str) -> None:
         self._reporter = reporter
         self._started = time.monotonic()
         self.name = name
         self.detail = ""
+        self.failed = False
 
     @property
     def elapsed_seconds(self) -> float:
@@ -37,4 +38,4 @@ def step(reporter: Reporter, name: str, *, log: Path | None = None) -> Iterator[
     except BaseException:
         reporter.emit(StepEnded(name, running.elapsed_seconds, running.detail, failed=True, log=log))
         raise
-    reporter.emit(StepEnded(name, running.elapsed_seconds, running.detail, log=log))
+    reporter.emit(StepEnded(name, running.elapsed_seconds, running.detail, failed=running.failed, log=log))

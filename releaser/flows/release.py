@@ -82,6 +82,7 @@ def follow(target: Target) -> PodProblem | None:
             else PodProblem(Cause.TIMEOUT, target.release, f"not complete after {deadline:.0f} s: {rollout.summary}")
         )
         running.detail = f"{problem.cause}: {problem.where}"
+        running.failed = True
     return problem
 
 
@@ -89,6 +90,7 @@ def _test(target: Target) -> PodProblem | None:
     with step(target.reporter, "test") as running:
         run = target.helm.test(target.release, target.namespace, target.environment.deadline_seconds)
         running.detail = "passed" if run.passed else "failed"
+        running.failed = not run.passed
     if run.passed:
         return None
     last = next((line for line in reversed(run.log.splitlines()) if line.strip()), "")
