@@ -11,15 +11,14 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from releaser import models
 from releaser.errors import LintFailed, ReleaserError
 from releaser.models import CommandRan, Event, Note, PodsChanged, PodState, StepEnded, StepProgressed, StepStarted
+from releaser.render import duration, rendered, shown_finding
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -66,8 +65,13 @@ class Printer:
             if self._output is Output.JSON:
                 print(json.dumps(result, default=_plain, indent=2), file=self._stdout)
                 return
-            for part in _RENDERERS[type(result)](result):
+            for part in rendered(result):
                 self._text(part, self._stdout)
+
+    def close(self) -> None:
+        """No more progress: leave the terminal as it was."""
+        with self._lock:
+            self._progress.close()
 
     def raw(self, text: str) -> None:
         """Print a line of somebody else's text (pods' logs) as it is."""
@@ -90,7 +94,7 @@ class Printer:
                 return
             if isinstance(error, LintFailed):
                 for finding in error.findings:
-                    self._text(_finding(finding), self._stderr)
+                    self._text(shown_finding(finding), self._stderr)
             self._text(_styled("error: ", "bold red", error.message), self._stderr)
             for line in error.detail.splitlines():
                 self._text(f"  {line}", self._stderr)
@@ -208,7 +212,7 @@ class _Lines(_Progress):
             for name, step in list(self._running.items()):
                 log = f"  (log: {step.log})" if step.log and step.said == step.started else ""
                 step.said = now
-                self._print(f" ..  {name}  {_duration(now - step.started)}  {step.text}{log}".rstrip())
+                self._print(f" ..  {name}  {duration(now - step.started)}  {step.text}{log}".rstrip())
 
 
 class _Terminal(_Progress):
@@ -267,7 +271,7 @@ class _Terminal(_Progress):
             table.add_row(
                 Spinner("dots"),
                 name,
-                _duration(time.monotonic() - step.started),
+                duration(time.monotonic() - step.started),
                 step.text[-60:] or (f"log: {step.log}" if step.log else ""),
             )
         pods = self._pods
@@ -277,11 +281,7 @@ class _Terminal(_Progress):
 def _ended(event: StepEnded) -> str:
     mark = "FAIL" if event.failed else "ok"
     log = f"  (log: {event.log})" if event.failed and event.log else ""
-    return f"{mark:<4} {event.name:<28} {_duration(event.elapsed_seconds):>8}  {event.detail}{log}".rstrip()
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
+    return f"{mark:<4} {event.name:<28} {duration(event.elapsed_seconds):>8}  {event.detail}{log}".rstrip()
 
 
 def _pods_line(pods: tuple[PodState, ...]) -> str:
@@ -310,148 +310,3 @@ def _pods_table(pods: tuple[PodState, ...]) -> RenderableType:
         trouble = pod.progress if pod.progress not in ("pending", "scheduled", "pulled", "started", "ready") else ""
         table.add_row(" ", _short(pod.name), *marks, trouble)
     return table
-
-
-# -- results -----------------------------------------------------------------------------------------------------------
-
-
-def _finding(finding: models.Finding) -> RenderableType:
-    styles = {models.Severity.ERROR: "red", models.Severity.WARNING: "yellow", models.Severity.INFO: "cyan"}
-    from rich.text import Text
-
-    return Text.assemble(
-        f"{finding.place}: ", (finding.severity, styles[finding.severity]), f" [{finding.layer}] {finding.message}"
-    )
-
-
-def _table(*headings: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
-def _built(built: models.Built) -> list[RenderableType]:
-    return [f"{built.image.ref}  {'built' if built.rebuilt else 'unchanged'}"]
-
-
-def _loaded(loaded: models.Loaded) -> list[RenderableType]:
-    return [f"{loaded.image.ref}  {'sent to' if loaded.sent else 'already in'} {loaded.target}"]
-
-
-def _linted(linted: models.Linted) -> list[RenderableType]:
-    counts = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
-    environments = ", ".join(linted.environments)
-    return [
-        *map(_finding, linted.findings),
-        f"lint: {counts} in chart and {environments} ({_duration(linted.elapsed_seconds)})",
-    ]
-
-
-def _deployed(deployed: models.Deployed) -> list[RenderableType]:
-    before = (
-        f"revision {deployed.before.number} -> {deployed.after.number}"
-        if deployed.before
-        else f"revision {deployed.after.number}, the first"
-    )
-    return [
-        f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {_duration(deployed.elapsed_seconds)}",
-        _url(deployed.url, deployed.environment),
-    ]
-
-
-def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
-    return [
-        f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
-        f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
-        f"proven good in {_duration(rolled.elapsed_seconds)}",
-        _url(rolled.url, rolled.environment),
-    ]
-
-
-def _history(history: models.History) -> list[RenderableType]:
-    if not history.revisions:
-        return [f"{history.release} was never released in {history.namespace}"]
-    table = _table("REV", "WHEN (UTC)", "WHO", "COMMIT", "IMAGE", "STATUS", "VERDICT")
-    for revision in history.revisions:
-        verdict = str(revision.verdict)
-        if revision.content != revision.number:
-            verdict += f" (= {revision.content})"
-        table.add_row(
-            str(revision.number),
-            f"{revision.updated:%m-%d %H:%M:%S}",
-            revision.source.user or "-",
-            revision.source.revision,
-            revision.image.rpartition(":")[2] or "-",
-            revision.status,
-            verdict,
-        )
-    return [table]
-
-
-def _status(status: models.ReleaseStatus) -> list[RenderableType]:
-    where = f"{status.release} in {status.namespace} (context {status.context})"
-    revision = status.revision
-    if revision is None:
-        return [f"{where}: not installed"]
-    lines: list[RenderableType] = [
-        f"{where}",
-        f"revision {revision.number}  {revision.status}, {revision.verdict}  {revision.updated:%Y-%m-%d %H:%M:%S} UTC  "
-        f"by {revision.source.user or '-'}  commit {revision.source.revision}",
-        f"image {revision.image or '-'}",
-    ]
-    table = _table("POD", "NODE", "STATE", "RESTARTS")
-    for pod in status.pods:
-        table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
-    return [*lines, table, _url(status.url, status.environment)]
-
-
-def _url(url: str, environment: str) -> str:
-    inside = ".svc:" in url
-    return f"{url}  (inside the cluster; from here: releaser open {environment})" if inside else url
-
-
-def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
-    did = "removed" if destroyed.existed else "was not installed"
-    return [f"{destroyed.release} in {destroyed.namespace}: {did}"]
-
-
-def _opened(opened: models.Opened) -> list[RenderableType]:
-    return [opened.url]
-
-
-def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
-    table = _table("", "NEED", "WANTED", "FOUND", "FIX")
-    for need in diagnosis.needs:
-        table.add_row("ok" if need.ok else "--", need.name, need.wanted, need.found or "-", "" if need.ok else need.fix)
-    return [table]
-
-
-def _up(up: models.Up) -> list[RenderableType]:
-    did = "was running" if up.already else f"up after {_duration(up.elapsed_seconds)}"
-    return [
-        f"Minikube {did}: profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}"
-    ]
-
-
-def _down(down: models.Down) -> list[RenderableType]:
-    did = "did not exist" if not down.existed else "deleted" if down.deleted else "stopped"
-    return [f"Minikube profile {down.profile}: {did}"]
-
-
-_RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
-    models.Built: _built,
-    models.Loaded: _loaded,
-    models.Linted: _linted,
-    models.Deployed: _deployed,
-    models.RolledBack: _rolled_back,
-    models.History: _history,
-    models.ReleaseStatus: _status,
-    models.Destroyed: _destroyed,
-    models.Opened: _opened,
-    models.Diagnosis: _diagnosis,
-    models.Up: _up,
-    models.Down: _down,
-}

@@ -134,10 +134,10 @@ def _proxies() -> dict[str, str]:
 
 
 def _build_failed(image: Image, error: str, output: list[str]) -> ReleaserError:
-    if "no space left on device" in error:
-        return _disk_full(f"building {image.ref}", error)
     last_step = max((i for i, line in enumerate(output) if line.startswith("Step ")), default=0)
     detail = "\n".join([*output[last_step:][-30:], error])
+    if "no space left on device" in detail.lower():
+        return _disk_full(f"building {image.ref}", detail)
     return BuildFailed(f"While building {image.ref}: a step of the Dockerfile failed", detail=detail)
 
 

@@ -1,0 +1,161 @@
+"""Results as people read them: each result of a flow -> the lines and tables that console prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from releaser import models
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def rendered(result: object) -> list[RenderableType]:
+    return _RENDERERS[type(result)](result)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
+
+
+def shown_finding(finding: models.Finding) -> RenderableType:
+    styles = {models.Severity.ERROR: "red", models.Severity.WARNING: "yellow", models.Severity.INFO: "cyan"}
+    from rich.text import Text
+
+    return Text.assemble(
+        f"{finding.place}: ", (finding.severity, styles[finding.severity]), f" [{finding.layer}] {finding.message}"
+    )
+
+
+def _table(*headings: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _built(built: models.Built) -> list[RenderableType]:
+    return [f"{built.image.ref}  {'built' if built.rebuilt else 'unchanged'}"]
+
+
+def _loaded(loaded: models.Loaded) -> list[RenderableType]:
+    return [f"{loaded.image.ref}  {'sent to' if loaded.sent else 'already in'} {loaded.target}"]
+
+
+def _linted(linted: models.Linted) -> list[RenderableType]:
+    counts = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
+    environments = ", ".join(linted.environments)
+    return [
+        *map(shown_finding, linted.findings),
+        f"lint: {counts} in chart and {environments} ({duration(linted.elapsed_seconds)})",
+    ]
+
+
+def _deployed(deployed: models.Deployed) -> list[RenderableType]:
+    before = (
+        f"revision {deployed.before.number} -> {deployed.after.number}"
+        if deployed.before
+        else f"revision {deployed.after.number}, the first"
+    )
+    return [
+        f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {duration(deployed.elapsed_seconds)}",
+        _url(deployed.url, deployed.environment),
+    ]
+
+
+def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
+    return [
+        f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
+        f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
+        f"proven good in {duration(rolled.elapsed_seconds)}",
+        _url(rolled.url, rolled.environment),
+    ]
+
+
+def _history(history: models.History) -> list[RenderableType]:
+    if not history.revisions:
+        return [f"{history.release} was never released in {history.namespace}"]
+    table = _table("REV", "WHEN (UTC)", "WHO", "COMMIT", "IMAGE", "STATUS", "VERDICT")
+    for revision in history.revisions:
+        verdict = str(revision.verdict)
+        if revision.content != revision.number:
+            verdict += f" (= {revision.content})"
+        table.add_row(
+            str(revision.number),
+            f"{revision.updated:%m-%d %H:%M:%S}",
+            revision.source.user or "-",
+            revision.source.revision,
+            revision.image.rpartition(":")[2] or "-",
+            revision.status,
+            verdict,
+        )
+    return [table]
+
+
+def _status(status: models.ReleaseStatus) -> list[RenderableType]:
+    where = f"{status.release} in {status.namespace} (context {status.context})"
+    revision = status.revision
+    if revision is None:
+        return [f"{where}: not installed"]
+    lines: list[RenderableType] = [
+        f"{where}",
+        f"revision {revision.number}  {revision.status}, {revision.verdict}  {revision.updated:%Y-%m-%d %H:%M:%S} UTC  "
+        f"by {revision.source.user or '-'}  commit {revision.source.revision}",
+        f"image {revision.image or '-'}",
+    ]
+    table = _table("POD", "NODE", "STATE", "RESTARTS")
+    for pod in status.pods:
+        table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
+    return [*lines, table, _url(status.url, status.environment)]
+
+
+def _url(url: str, environment: str) -> str:
+    inside = ".svc:" in url
+    return f"{url}  (inside the cluster; from here: releaser open {environment})" if inside else url
+
+
+def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
+    did = "removed" if destroyed.existed else "was not installed"
+    return [f"{destroyed.release} in {destroyed.namespace}: {did}"]
+
+
+def _opened(opened: models.Opened) -> list[RenderableType]:
+    return [opened.url]
+
+
+def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
+    table = _table("", "NEED", "WANTED", "FOUND", "FIX")
+    for need in diagnosis.needs:
+        table.add_row("ok" if need.ok else "--", need.name, need.wanted, need.found or "-", "" if need.ok else need.fix)
+    return [table]
+
+
+def _up(up: models.Up) -> list[RenderableType]:
+    did = "was running" if up.already else f"up after {duration(up.elapsed_seconds)}"
+    return [
+        f"Minikube {did}: profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}"
+    ]
+
+
+def _down(down: models.Down) -> list[RenderableType]:
+    did = "did not exist" if not down.existed else "deleted" if down.deleted else "stopped"
+    return [f"Minikube profile {down.profile}: {did}"]
+
+
+_RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
+    models.Built: _built,
+    models.Loaded: _loaded,
+    models.Linted: _linted,
+    models.Deployed: _deployed,
+    models.RolledBack: _rolled_back,
+    models.History: _history,
+    models.ReleaseStatus: _status,
+    models.Destroyed: _destroyed,
+    models.Opened: _opened,
+    models.Diagnosis: _diagnosis,
+    models.Up: _up,
+    models.Down: _down,
+}
