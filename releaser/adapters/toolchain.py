@@ -39,6 +39,7 @@ _VERSION_VARIABLES = (
 )
 _PACKAGES = {
     "node": "./cmd/node",
+    "pause": "./cmd/pause",
     "crictl": "sigs.k8s.io/cri-tools/cmd/crictl",
     "helm": "helm.sh/helm/v4/cmd/helm",
     "minikube": "k8s.io/minikube/cmd/minikube",
@@ -179,9 +180,8 @@ class Toolchain:
         context = self._home / "node"
         shutil.rmtree(context, ignore_errors=True)
         shutil.copytree(self._directory / "node", context)
-        for name in ("node", "crictl"):
+        for name in ("node", "crictl", "pause"):
             os.link(self._bin / name, context / name)
-        self._pause(context / "pause")
         refs = self._control_plane(context, on_line)
         archive = context / "images.tar"
         self._process.run(
@@ -207,12 +207,6 @@ class Toolchain:
         for ref, target in names.items():
             self._image(ref, context, "control-plane", on_line, target=target, dockerfile="images.Dockerfile")
         return list(names)
-
-    def _pause(self, path: Path) -> None:
-        source = self._directory / "node" / "pause.c"
-        self._process.run(
-            ["gcc", "-static", "-Os", "-s", source, "-o", path], doing="compiling pause", deadline_seconds=60
-        )
 
     def _image(
         self,

@@ -143,7 +143,7 @@ def _build(machine: Machine, reporter: Reporter, *, local: bool) -> None:
     programs = [program for tool, program in _PROGRAMS.items() if not toolchain.has_tool(tool)]
     need_node = local and not toolchain.has_node_image()
     if need_node:
-        programs = ["node", "crictl", *programs]
+        programs = ["node", "pause", "crictl", *programs]
 
     def compile_missing() -> None:
         missing = [program for program in dict.fromkeys(programs) if not toolchain.has_program(program)]

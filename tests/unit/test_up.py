@@ -108,7 +108,7 @@ class FakeToolchain:
         self._machine.make("python bases")
 
     def node(self, on_line: Callable[[str], None]) -> None:
-        assert {"program node", "program crictl", "debian"} <= set(self._machine.made)
+        assert {"program node", "program pause", "program crictl", "debian"} <= set(self._machine.made)
         self._machine.make("node image")
 
 
@@ -186,7 +186,7 @@ def test_a_run_that_was_killed_anywhere_is_mended_by_the_next_and_nothing_is_com
         up(hands(machine), Recorder())
     assert not up(hands(machine), Recorder()).already
     assert machine.runs and machine.metrics
-    for program in ("node", "crictl", "helm", "minikube"):
+    for program in ("node", "pause", "crictl", "helm", "minikube"):
         assert machine.made.count(f"program {program}") == 1
 
 
