@@ -28,24 +28,29 @@ class MinikubeNode:
     def image_id(self, ref: str) -> str:
         """Config digest (sha256:...) that the tag resolves to in the node; empty when it is not there."""
         for entry in self._list():
-            if f"docker.io/library/{ref}" in entry["repoTags"] or ref in entry["repoTags"]:
+            if _full(ref) in entry["repoTags"] or ref in entry["repoTags"]:
                 return f"sha256:{entry['id'].removeprefix('sha256:')}"
         return ""
 
     def load(self, image: Image) -> None:
         """Copy the image from the local Docker engine and prove that the tag resolves to it in the node."""
         self._minikube("image", "load", image.ref, "--daemon=true", doing=f"loading {image.ref} into {self.target}")
-        arrived = self.image_id(image.ref)
-        if arrived != image.id:
-            raise EnvironmentUnfit(
-                f"While loading {image.ref} into {self.target}: the node has {arrived or 'nothing'} under that name",
-                detail=f"Docker has {image.id}",
-                hint=f"minikube -p {self.profile} image rm {image.ref}, then load again",
-            )
+        self._prove(image, image.ref)
 
     def tag(self, image: Image, ref: str) -> None:
-        """A second name for an image that the node has."""
-        self._minikube("image", "tag", image.ref, ref, doing=f"tagging {image.ref} as {ref}")
+        """A second name for an image that the node has. containerd knows only full names, and Minikube is silent when
+        one isn't found."""
+        self._minikube("image", "tag", _full(image.ref), _full(ref), doing=f"tagging {image.ref} as {ref}")
+        self._prove(image, ref)
+
+    def _prove(self, image: Image, ref: str) -> None:
+        arrived = self.image_id(ref)
+        if arrived != image.id:
+            raise EnvironmentUnfit(
+                f"While naming {ref} in {self.target}: the node has {arrived or 'nothing'} under that name",
+                detail=f"Docker has {image.id}",
+                hint=f"minikube -p {self.profile} image rm {ref}, then load again",
+            )
 
     def _list(self) -> list[dict[str, Any]]:
         output = self._minikube("image", "ls", "--format", "json", doing=f"listing the images of {self.target}")
@@ -59,3 +64,11 @@ class MinikubeNode:
             deadline_seconds=_LOAD_SECONDS,
             hint="releaser up starts the local Minikube",
         ).stdout
+
+
+def _full(ref: str) -> str:
+    """`web:1` is short for docker.io/library/web:1, `team/web:1` for docker.io/team/web:1; a host makes a name full."""
+    first, slash, _ = ref.partition("/")
+    if not slash:
+        return f"docker.io/library/{ref}"
+    return ref if "." in first or ":" in first or first == "localhost" else f"docker.io/{ref}"
