@@ -187,7 +187,8 @@ def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundEr
 
 def _meaning(text: str) -> str:
     """Helm's error without warnings, log lines and its own prefixes."""
-    lines = [line for line in text.strip().splitlines() if not line.startswith(("WARNING:", "level=", "I0", "W0"))]
+    noise = ("WARNING:", "level=", "I0", "W0", "Use --debug flag")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(noise)]
     return re.sub(r"^Error: (UPGRADE FAILED: |INSTALLATION FAILED: )?", "", "\n".join(lines))
 
 
