@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from releaser.models import Reporter
@@ -97,7 +97,7 @@ class Wiring:
             toolchain=Toolchain(self.process, self.tools, engine, directory),
             registries=Registries(),
             minikube=self.minikube(profile),
-            cluster=cache(lambda: Cluster(profile)),
+            cluster=lambda: Cluster(profile),
             alone=lambda: alone("up"),
         )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from releaser.errors import EnvironmentUnfit
+from releaser.errors import EnvironmentUnfit, ReleaserError
 from releaser.models import LocalNode, Reporter, Up
 from releaser.steps import step
 
@@ -133,8 +133,16 @@ def _running(machine: Machine) -> bool:
         bool(machine.engine.version())
         and all(machine.toolchain.has_tool(tool) for tool in _PROGRAMS)
         and machine.minikube.running()
-        and machine.cluster().metrics_answer()
+        and _metrics_answer(machine)
     )
+
+
+def _metrics_answer(machine: Machine) -> bool:
+    """False, too, when a start that was killed half way has left a node that runs and no kube context."""
+    try:
+        return machine.cluster().metrics_answer()
+    except ReleaserError:
+        return False
 
 
 def _build(machine: Machine, reporter: Reporter, *, local: bool) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from releaser.errors import Refused, ToolFailed
+from releaser.errors import Refused, ToolFailed, WrongContext
 from releaser.flows.down import down
 from releaser.flows.up import Machine, up
 from releaser.models import LocalNode
@@ -188,6 +188,19 @@ def test_a_run_that_was_killed_anywhere_is_mended_by_the_next_and_nothing_is_com
     assert machine.runs and machine.metrics
     for program in ("node", "pause", "crictl", "helm", "minikube"):
         assert machine.made.count(f"program {program}") == 1
+
+
+def test_a_node_that_runs_without_a_kube_context_is_started_again() -> None:
+    machine = Fresh(engine_runs=True, tools={"helm", "minikube", "kubectl"}, runs=True)
+    connected = hands(machine)
+
+    def connect() -> Fresh:
+        if "start" not in machine.made:
+            raise WrongContext("the kubeconfig has no such context")
+        return machine
+
+    assert not up(replace(connected, cluster=connect), Recorder()).already
+    assert "start" in machine.made
 
 
 def test_a_second_run_at_the_same_time_is_refused() -> None:
