@@ -26,6 +26,11 @@ class Minikube:
     def log(self) -> Path:
         return cache_directory() / "log" / f"minikube-{self.profile}.log"
 
+    @property
+    def _unfinished(self) -> Path:
+        """Stands from the first start of a profile that we make until its success."""
+        return cache_directory() / f"starting-{self.profile}"
+
     def exists(self) -> bool:
         finished = self._process.run(
             [self._tools.path("minikube"), "profile", "list", "--light", "--output", "json"],
@@ -41,6 +46,8 @@ class Minikube:
 
     def running(self) -> bool:
         """Host, kubelet and API server all run. An unknown profile prints something else than a status: not running."""
+        if self._unfinished.exists():
+            return False
         finished = self._process.run(
             [self._tools.path("minikube"), "-p", self.profile, "status", "--output", "json"],
             doing=f"asking for the state of Minikube {self.profile}",
@@ -56,7 +63,15 @@ class Minikube:
         )
 
     def start(self, node: LocalNode | None, on_line: Callable[[str], None]) -> None:
-        """Make or start the profile. With a `node`, from local images alone; else in Minikube's ordinary way."""
+        """Make or start the profile. With a `node`, from local images alone; else in Minikube's ordinary way.
+
+        Minikube can't finish a first start that was killed half way: what such a start of ours left is deleted first.
+        """
+        if self._unfinished.exists():
+            self.delete()
+        if not self.exists():
+            self._unfinished.parent.mkdir(parents=True, exist_ok=True)
+            self._unfinished.touch()
         local = (
             [
                 *(f"--base-image={node.image}", f"--kubernetes-version={node.kubernetes}"),
@@ -82,6 +97,7 @@ class Minikube:
             on_line=on_line,
             hint=f"minikube -p {self.profile} logs; the whole log: {self.log}",
         )
+        self._unfinished.unlink(missing_ok=True)
 
     def enable_metrics(self, node: LocalNode | None, on_line: Callable[[str], None]) -> None:
         """The add-on metrics-server: the metrics API, which an HPA needs."""
@@ -106,6 +122,7 @@ class Minikube:
 
     def delete(self) -> None:
         self._run("delete", doing=f"deleting Minikube {self.profile}")
+        self._unfinished.unlink(missing_ok=True)
 
     def _run(self, verb: str, *, doing: str) -> None:
         self._process.run([self._tools.path("minikube"), "-p", self.profile, verb], doing=doing, deadline_seconds=300)
