@@ -72,6 +72,8 @@ class Minikube:
         if not self.exists():
             self._unfinished.parent.mkdir(parents=True, exist_ok=True)
             self._unfinished.touch()
+        if node:
+            _reject_unprogrammed_services(self._process)
         local = (
             [
                 *(f"--base-image={node.image}", f"--kubernetes-version={node.kubernetes}"),
@@ -128,7 +130,7 @@ class Minikube:
         self._process.run([self._tools.path("minikube"), "-p", self.profile, verb], doing=doing, deadline_seconds=300)
 
 
-def reject_unprogrammed_services(process: Process) -> None:
+def _reject_unprogrammed_services(process: Process) -> None:
     """Where root may: a Service address that kube-proxy hasn't programmed yet fails at once instead of leaving the
     machine. Where something out there answers any address, the API server would keep that connection for ever."""
     if os.geteuid() != 0 or shutil.which("iptables") is None:
