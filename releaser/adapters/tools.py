@@ -36,7 +36,6 @@ REQUIREMENTS = {
         Requirement("helm", ("version", "--template", "{{ .Version }}"), "4.x", lambda v: v[0] == 4),
         Requirement("minikube", ("version", "--short"), ">= 1.36", lambda v: v >= (1, 36)),
         Requirement("kubectl", ("version", "--client", "-o", "json"), ">= 1.34", lambda v: v >= (1, 34)),
-        Requirement("docker", ("version", "--format", "{{ .Client.Version }}"), ">= 20.10", lambda v: v >= (20, 10)),
     )
 }
 
@@ -48,7 +47,6 @@ class Found:
     name: str
     path: Path
     version: str
-    built: bool
 
 
 def cache_directory() -> Path:
@@ -115,7 +113,7 @@ class Tools:
                 continue
             version = self.version(name, path)
             if version and REQUIREMENTS[name].usable(_numbers(version)):
-                return Found(name, path, version, built=path == built)
+                return Found(name, path, version)
         return None
 
 
