@@ -16,7 +16,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from releaser.errors import LintFailed, ReleaserError
+from releaser.errors import LintFailed, ReleaseFailed, ReleaseNotRestored, ReleaserError
 from releaser.models import CommandRan, Event, Note, PodsChanged, PodState, StepEnded, StepProgressed, StepStarted
 from releaser.render import duration, rendered, shown_finding
 
@@ -82,14 +82,16 @@ class Printer:
         with self._lock:
             self._progress.close()
             if self._output is Output.JSON:
-                document = {
+                document: dict[str, Any] = {
                     "error": type(error).__name__,
                     "message": error.message,
                     "detail": error.detail,
                     "hint": error.hint,
                 }
                 if isinstance(error, LintFailed):
-                    document["findings"] = error.findings  # type: ignore[assignment]
+                    document["findings"] = error.findings
+                if isinstance(error, (ReleaseFailed, ReleaseNotRestored)):
+                    document |= {"cause": error.cause, "incident": error.incident}
                 print(json.dumps({**document, "exit_code": error.exit_code}, default=_plain), file=self._stderr)
                 return
             if isinstance(error, LintFailed):

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from releaser.models import Finding
+    from releaser.models import Cause, Finding
 
 
 class ReleaserError(Exception):
@@ -101,9 +101,20 @@ class ToolTimeout(EnvironmentUnfit):
     pass
 
 
-class ReleaseFailed(ReleaserError):
+class _Verdict(ReleaserError):
+    """The end of a release that failed: its cause, and where the evidence is kept."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", detail: str = "", cause: Cause | None = None, incident: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, detail=detail)
+        self.cause = cause
+        self.incident = incident
+
+
+class ReleaseFailed(_Verdict):
     exit_code = 6
 
 
-class ReleaseNotRestored(ReleaserError):
+class ReleaseNotRestored(_Verdict):
     exit_code = 7

@@ -2,16 +2,21 @@
 
 Helm copies labels from the revision that a rollback returns to, so the verdict names the revision that it was passed
 on: `good.7` says nothing of revision 9. A revision counts as good only while its own number stands there.
+
+Labels are short. What doesn't fit (duration, receipt, cause, incident, plan) is an entry in the ledger: a ConfigMap
+beside the records, one JSON document a revision.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from releaser.models import Image, Revision, Source, Verdict
+from releaser.models import Image, LedgerEntry, Receipt, Revision, Source, Verdict
 
 _VERDICT = "releaser/verdict"
 _USER, _HOST, _COMMIT, _DIRTY = "releaser/user", "releaser/host", "releaser/commit", "releaser/dirty"
@@ -32,25 +37,36 @@ class HelmRevision:
 def labels(source: Source, image: Image) -> dict[str, str]:
     """For `helm upgrade --labels`. Characters that a label can't hold become `_`."""
     given = {
-        _USER: source.user,
-        _HOST: source.host,
         _COMMIT: source.commit,
         _DIRTY: str(source.dirty).lower(),
         _REPOSITORY: image.repository.replace("/", "__"),
         _TAG: image.tag,
     }
-    return {key: _label(value) for key, value in given.items()}
+    return {**{key: _label(value) for key, value in given.items()}, **who(source)}
+
+
+def who(source: Source) -> dict[str, str]:
+    """Who works, and where: Helm copies these labels to a rollback, which may be somebody else's work."""
+    return {_USER: _label(source.user), _HOST: _label(source.host)}
 
 
 def verdict_label(number: int, verdict: Verdict) -> dict[str, str]:
     return {_VERDICT: f"{verdict}.{number}"}
 
 
-def revisions(helm: tuple[HelmRevision, ...], records: Mapping[int, Mapping[str, str]]) -> tuple[Revision, ...]:
-    """Helm's history with what the labels of its records add, newest first."""
+def entry_text(entry: LedgerEntry) -> str:
+    """An entry as it is kept."""
+    return json.dumps(asdict(entry), separators=(",", ":"))
+
+
+def revisions(
+    helm: tuple[HelmRevision, ...], records: Mapping[int, Mapping[str, str]], entries: Mapping[int, str]
+) -> tuple[Revision, ...]:
+    """Helm's history with what the labels of its records and the ledger's entries add, newest first."""
     by_number = {each.number: each for each in helm}
     return tuple(
-        _revision(by_number[number], by_number, records.get(number, {})) for number in sorted(by_number, reverse=True)
+        _revision(by_number[number], by_number, records.get(number, {}), entries.get(number, ""))
+        for number in sorted(by_number, reverse=True)
     )
 
 
@@ -62,7 +78,9 @@ def newest_good(history: tuple[Revision, ...], before: Revision) -> Revision | N
     return None
 
 
-def _revision(helm: HelmRevision, known: Mapping[int, HelmRevision], record: Mapping[str, str]) -> Revision:
+def _revision(
+    helm: HelmRevision, known: Mapping[int, HelmRevision], record: Mapping[str, str], entry: str
+) -> Revision:
     repository = record.get(_REPOSITORY, "").replace("__", "/")
     tag = record.get(_TAG, "")
     return Revision(
@@ -79,7 +97,23 @@ def _revision(helm: HelmRevision, known: Mapping[int, HelmRevision], record: Map
         image=f"{repository}:{tag}" if tag else "",
         description=helm.description,
         content=_content(helm, known),
+        entry=_entry(entry),
     )
+
+
+def _entry(text: str) -> LedgerEntry:
+    """An entry that was kept; one that can't be read (another version's, or somebody's edit) counts as empty."""
+    try:
+        known: dict[str, Any] = json.loads(text or "{}")
+        receipt = known.pop("receipt", None)
+        return LedgerEntry(**known, receipt=_receipt(receipt) if receipt else None)
+    except (TypeError, ValueError, AttributeError):
+        return LedgerEntry()
+
+
+def _receipt(kept: dict[str, Any]) -> Receipt:
+    pairs = ("versions", "pods", "errors")
+    return Receipt(**{key: tuple(map(tuple, value)) if key in pairs else value for key, value in kept.items()})
 
 
 def _verdict(number: int, label: str) -> Verdict:

@@ -52,6 +52,35 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """What a prober saw of the service while it was being changed; times in seconds, latencies of good answers only."""
+
+    sent: int
+    failed: int
+    longest_gap_seconds: float
+    p50_seconds: float
+    p99_seconds: float
+    rate_per_second: float
+    versions: tuple[tuple[str, int], ...] = ()
+    pods: tuple[tuple[str, int], ...] = ()
+    errors: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What releaser knows of a revision beyond Helm's record and its labels. Empty texts: not known, or none."""
+
+    verb: str = ""
+    duration_seconds: float = 0.0
+    image_id: str = ""
+    plan: str = ""
+    cause: str = ""
+    incident: str = ""
+    promoted_from: str = ""
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True)
 class Revision:
     """One revision of a release. `content` is the number of the revision whose manifest it carries (itself, unless
     it is a rollback)."""
@@ -64,6 +93,7 @@ class Revision:
     image: str
     description: str
     content: int
+    entry: LedgerEntry = LedgerEntry()
 
     @property
     def pending(self) -> bool:
@@ -90,15 +120,26 @@ class Cause(StrEnum):
     """Why a rollout failed."""
 
     IMAGE_MISSING = "image missing"
+    IMAGE_WRONG = "image wrong digest"
     CRASH_AT_START = "crash at start"
+    CRASH_LOOP = "crash loop"
     OUT_OF_MEMORY = "out of memory"
     NEVER_READY = "never ready"
+    LIVENESS_KILL = "liveness kill"
     UNSCHEDULABLE = "unschedulable"
+    UNSCHEDULABLE_CPU = "unschedulable: cpu"
+    UNSCHEDULABLE_MEMORY = "unschedulable: memory"
+    UNSCHEDULABLE_AFFINITY = "unschedulable: affinity"
     CONFIG_MISSING = "missing Secret or ConfigMap key"
+    QUOTA = "quota exceeded"
     FORBIDDEN = "forbidden by admission"
+    PORT_TAKEN = "port taken"
+    IMMUTABLE_FIELD = "immutable field"
     REFUSED = "refused by the API server"
     HOOK_FAILED = "hook failed"
     TEST_FAILED = "test failed"
+    REQUESTS_LOST = "requests lost"
+    NOT_IDENTICAL = "live state differs"
     TIMEOUT = "timeout"
 
 
@@ -118,6 +159,7 @@ class ContainerState:
     last_exit_code: int | None = None
     last_terminated_reason: str = ""
     image_id: str = ""
+    """Digest that the runtime reports: `sha256:...` of the config, or `NAME@sha256:...` of a pulled manifest."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +175,9 @@ class PodState:
     owner_uid: str = ""
     node: str = ""
     unschedulable: str = ""
+    """The scheduler's message while it finds no node."""
+    uid: str = ""
+    init_containers: tuple[ContainerState, ...] = ()
 
     @property
     def restarts(self) -> int:
@@ -193,12 +238,27 @@ class DeploymentState:
 
 
 @dataclass(frozen=True)
+class ObjectEvent:
+    """A Kubernetes Event: what a controller or the kubelet says of an object. `count` times, last at `last_seen`."""
+
+    uid: str
+    where: str
+    reason: str
+    message: str
+    warning: bool = False
+    count: int = 1
+    last_seen: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """All that a rollout is judged by, at one moment."""
+    """All that a rollout is judged by, at one moment: `at_seconds` since the watch began."""
 
     deployments: tuple[DeploymentState, ...]
     replica_sets: tuple[ReplicaSetState, ...]
     pods: tuple[PodState, ...]
+    events: tuple[ObjectEvent, ...] = ()
+    at_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,10 @@ def _deployed(deployed: models.Deployed) -> list[RenderableType]:
         if deployed.before
         else f"revision {deployed.after.number}, the first"
     )
+    receipt = deployed.after.entry.receipt
     return [
         f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {duration(deployed.elapsed_seconds)}",
+        *([receipt.line] if receipt else []),
         _url(deployed.url, deployed.environment),
     ]
 
@@ -78,21 +80,33 @@ def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
 def _history(history: models.History) -> list[RenderableType]:
     if not history.revisions:
         return [f"{history.release} was never released in {history.namespace}"]
-    table = _table("REV", "WHEN (UTC)", "WHO", "COMMIT", "IMAGE", "STATUS", "VERDICT")
+    table = _table("REV", "WHEN (UTC)", "WHO", "COMMIT", "IMAGE", "TOOK", "VERDICT")
     for revision in history.revisions:
-        verdict = str(revision.verdict)
-        if revision.content != revision.number:
-            verdict += f" (= {revision.content})"
+        entry = revision.entry
         table.add_row(
             str(revision.number),
-            f"{revision.updated:%m-%d %H:%M:%S}",
+            f"{revision.updated:%m-%d %H:%M}",
             revision.source.user or "-",
             revision.source.revision,
             revision.image.rpartition(":")[2] or "-",
-            revision.status,
-            verdict,
+            duration(entry.duration_seconds) if entry.duration_seconds else "-",
+            _verdict(revision),
         )
     return [table]
+
+
+def _verdict(revision: models.Revision) -> str:
+    """The verdict, with what else matters: cause, lost requests, where it came from, a status that isn't an end."""
+    entry = revision.entry
+    more = [
+        entry.cause,
+        f"= {revision.content}" if revision.content != revision.number else "",
+        f"from {entry.promoted_from}" if entry.promoted_from else "",
+        f"{entry.receipt.failed}/{entry.receipt.sent} lost" if entry.receipt else "",
+        revision.status if revision.pending else "",
+    ]
+    said = ", ".join(part for part in more if part)
+    return f"{revision.verdict} ({said})" if said else str(revision.verdict)
 
 
 def _status(status: models.ReleaseStatus) -> list[RenderableType]:

@@ -6,8 +6,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import urllib3
@@ -18,7 +19,7 @@ from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConf
 from kubernetes.informer import SharedInformer
 
 from releaser.errors import EnvironmentUnfit, ReleaserError, WrongContext
-from releaser.models import ContainerState, DeploymentState, PodState, ReplicaSetState, Snapshot
+from releaser.models import ContainerState, DeploymentState, ObjectEvent, PodState, ReplicaSetState, Snapshot
 
 _REQUEST_SECONDS = 15
 # After so long the server ends a watch and the informer lists anew.
@@ -120,6 +121,73 @@ class Cluster:
                 _request_timeout=_REQUEST_SECONDS,
             )
 
+    def entries(self, namespace: str, release: str) -> dict[int, str]:
+        """The ledger's entries by revision number; empty when there is no ledger."""
+        with self._asking("reading the ledger"):
+            try:
+                found = self._core.read_namespaced_config_map(
+                    _ledger(release), namespace, _request_timeout=_REQUEST_SECONDS
+                )
+            except ApiException as exc:
+                if exc.status == 404:
+                    return {}
+                raise
+        return {int(key[1:]): text for key, text in (found.data or {}).items() if key[1:].isdigit()}
+
+    def enter(self, namespace: str, release: str, number: int, text: str, known: Collection[int]) -> None:
+        """Write a revision's entry into the ledger, and drop those of revisions that are no longer `known`."""
+        gone: dict[str, str | None] = {
+            f"r{each}": None for each in self.entries(namespace, release) if each not in known
+        }
+        labels = {"app.kubernetes.io/managed-by": "releaser", "releaser/release": release}
+        body = {
+            "metadata": {"name": _ledger(release), "labels": labels},
+            "data": {**gone, f"r{number}": text},
+        }
+        with self._asking(f"writing revision {number} into the ledger"):
+            try:
+                self._core.patch_namespaced_config_map(
+                    _ledger(release), namespace, body, _request_timeout=_REQUEST_SECONDS
+                )
+            except ApiException as exc:
+                if exc.status != 404:
+                    raise
+                self._core.create_namespaced_config_map(namespace, body, _request_timeout=_REQUEST_SECONDS)
+
+    def close_ledger(self, namespace: str, release: str) -> None:
+        """Remove the ledger of a release that is gone: revision numbers begin anew."""
+        with self._asking("removing the ledger"):
+            try:
+                self._core.delete_namespaced_config_map(
+                    _ledger(release), namespace, _request_timeout=_REQUEST_SECONDS
+                )
+            except ApiException as exc:
+                if exc.status != 404:
+                    raise
+
+    def prune_settings(self, namespace: str, release: str) -> tuple[str, ...]:
+        """Remove the ConfigMaps that Helm kept for old pods and that no pod can need any more; their names.
+
+        Whatever a ReplicaSet or a pod names may still start, the target of `kubectl rollout undo` included.
+        """
+        selector = f"{_INSTANCE}={release}"
+        with self._asking("looking for settings that nobody needs"):
+            found = self._core.list_namespaced_config_map(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            ).items
+            sets = self._apps.list_namespaced_replica_set(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            ).items
+            pods = self._core.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            ).items
+            needed = {name for spec in (*(each.spec.template.spec for each in sets), *(each.spec for each in pods))
+                      for name in _config_maps(spec)}
+            gone = [each.metadata.name for each in found if _kept_by_helm(each) and each.metadata.name not in needed]
+            for name in gone:
+                self._core.delete_namespaced_config_map(name, namespace, _request_timeout=_REQUEST_SECONDS)
+        return tuple(gone)
+
     # -- pods ----------------------------------------------------------------------------------------------------------
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
@@ -129,6 +197,23 @@ class Cluster:
                 namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
             ).items
         return tuple(sorted((pod for item in items if (pod := _pod(item)).owner_uid), key=lambda pod: pod.name))
+
+    def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
+        """Every pod that may tell of a release: its own, its tests' and whatever (hooks) was made since."""
+        with self._asking("listing the pods"):
+            items = self._core.list_namespaced_pod(namespace, _request_timeout=_REQUEST_SECONDS).items
+        return tuple(
+            _pod(item)
+            for item in items
+            if (item.metadata.labels or {}).get(_INSTANCE) == release or item.metadata.creation_timestamp >= since
+        )
+
+    def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]:
+        """The namespace's events since then, oldest first."""
+        with self._asking("reading the events"):
+            items = self._core.list_namespaced_event(namespace, _request_timeout=_REQUEST_SECONDS).items
+        events = [event for item in items if (event := _event(item)).last_seen and event.last_seen >= since]
+        return tuple(sorted(events, key=lambda event: event.last_seen or since))
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False, lines: int = 50) -> str:
         """The last lines of a container's log; empty when it has none (yet)."""
@@ -162,38 +247,35 @@ class Cluster:
     # -- the rollout ---------------------------------------------------------------------------------------------------
 
     def snapshots(self, namespace: str, release: str, deadline_seconds: float) -> Iterator[Snapshot]:
-        """A snapshot now and after each change of Deployments, ReplicaSets and Pods, until the deadline.
+        """A snapshot now and after each change of Deployments, ReplicaSets, Pods and Events, until the deadline.
 
         The last one is repeated once a second at most while nothing changes, so that callers can show elapsed time.
         """
         changed: queue.Queue[None] = queue.Queue()
         selector = f"{_INSTANCE}={release}"
-        informers = {
-            list_function: SharedInformer(
-                list_function, namespace=namespace, label_selector=selector, resync_period=_WATCH_SECONDS
+        informers = [
+            SharedInformer(list_function, namespace=namespace, label_selector=labels, resync_period=_WATCH_SECONDS)
+            for list_function, labels in (
+                (self._apps.list_namespaced_deployment, selector),
+                (self._apps.list_namespaced_replica_set, selector),
+                (self._core.list_namespaced_pod, selector),
+                (self._core.list_namespaced_event, None),  # Events carry no labels of their objects
             )
-            for list_function in (
-                self._apps.list_namespaced_deployment,
-                self._apps.list_namespaced_replica_set,
-                self._core.list_namespaced_pod,
-            )
-        }
-        deployments, replica_sets, pods = informers.values()
-        end = time.monotonic() + deadline_seconds
+        ]
+        deployments, replica_sets, pods, events = informers
+        started = time.monotonic()
         try:
-            for informer in informers.values():
+            for informer in informers:
                 for kind in ("ADDED", "MODIFIED", "DELETED"):
                     informer.add_event_handler(kind, lambda _: changed.put(None))
                 informer.start()
-            while time.monotonic() < end:
+            while (elapsed := time.monotonic() - started) < deadline_seconds:
                 _wait_for_change(changed)
-                yield Snapshot(
-                    tuple(_deployment(item) for item in deployments.cache.list()),
-                    tuple(_replica_set(item) for item in replica_sets.cache.list()),
-                    tuple(_pod(item) for item in pods.cache.list()),
+                yield _snapshot(
+                    deployments.cache.list(), replica_sets.cache.list(), pods.cache.list(), events.cache.list(), elapsed
                 )
         finally:
-            for informer in informers.values():
+            for informer in informers:
                 # stop() joins a thread that may sit in a read until the server ends the watch: not ours to wait for
                 threading.Thread(target=informer.stop, daemon=True).start()
 
@@ -245,13 +327,66 @@ def _wait_for_change(changed: queue.Queue[None]) -> None:
         return
 
 
+def _ledger(release: str) -> str:
+    return f"releaser-{release}"
+
+
 def _known_contexts() -> list[str]:
     # list_kube_config_contexts() fails where no context is the current one, which is nothing that we need
     merged = KubeConfigMerger(KUBE_CONFIG_DEFAULT_LOCATION).config
     return [str(context["name"]) for context in (merged["contexts"] if merged else None) or []]
 
 
+def _kept_by_helm(item: client.V1ConfigMap) -> bool:
+    return bool(item.immutable) and (item.metadata.annotations or {}).get("helm.sh/resource-policy") == "keep"
+
+
+def _config_maps(spec: client.V1PodSpec) -> Iterator[str]:
+    """Names of the ConfigMaps that a pod reads."""
+    for container in (*(spec.init_containers or []), *spec.containers):
+        yield from (each.config_map_ref.name for each in container.env_from or [] if each.config_map_ref)
+        sources = (each.value_from for each in container.env or [] if each.value_from)
+        yield from (source.config_map_key_ref.name for source in sources if source.config_map_key_ref)
+    for volume in spec.volumes or []:
+        if volume.config_map:
+            yield volume.config_map.name
+        for source in (volume.projected.sources or []) if volume.projected else []:
+            if source.config_map:
+                yield source.config_map.name
+
+
 # -- kubernetes' objects -> our words ----------------------------------------------------------------------------------
+
+
+def _snapshot(
+    deployments: list[client.V1Deployment],
+    replica_sets: list[client.V1ReplicaSet],
+    pods: list[client.V1Pod],
+    events: list[client.CoreV1Event],
+    at_seconds: float,
+) -> Snapshot:
+    """Of the namespace's events only those of these objects."""
+    uids = {item.metadata.uid for item in (*deployments, *replica_sets, *pods)}
+    return Snapshot(
+        tuple(_deployment(item) for item in deployments),
+        tuple(_replica_set(item) for item in replica_sets),
+        tuple(_pod(item) for item in pods),
+        tuple(_event(item) for item in events if item.involved_object.uid in uids),
+        at_seconds,
+    )
+
+
+def _event(item: client.CoreV1Event) -> ObjectEvent:
+    seen = item.last_timestamp or item.event_time or item.metadata.creation_timestamp
+    return ObjectEvent(
+        uid=item.involved_object.uid or "",
+        where=f"{(item.involved_object.kind or '').lower()}/{item.involved_object.name}",
+        reason=item.reason or "",
+        message=item.message or "",
+        warning=item.type == "Warning",
+        count=item.count or 1,
+        last_seen=seen,
+    )
 
 
 def _deployment(item: client.V1Deployment) -> DeploymentState:
@@ -300,6 +435,8 @@ def _pod(item: client.V1Pod) -> PodState:
         ready=holds("Ready"),
         terminating=item.metadata.deletion_timestamp is not None,
         containers=tuple(_container(status) for status in item.status.container_statuses or []),
+        init_containers=tuple(_container(status) for status in item.status.init_container_statuses or []),
+        uid=item.metadata.uid or "",
         owner_uid=owner.uid if owner else "",
         node=item.spec.node_name or "",
         unschedulable=(scheduled.message or "") if scheduled and scheduled.reason == "Unschedulable" else "",

@@ -26,11 +26,15 @@ Result = TypeVar("Result")
 
 # A rollback's target may be many failed revisions back; Helm's own default is 10.
 HISTORY = 25
+# The release owns the fields that its manifest names, whoever changed them since; `plan` shows what is overwritten.
+# Helm then also takes over what an earlier client-side apply left to its own name.
+_OWNERSHIP = ("--server-side=true", "--force-conflicts")
 _DEADLINE_SECONDS = 300.0
 
 
 class _Command(pyhelm3.Command):  # type: ignore[misc]
-    """pyhelm3's argv, our process. `more` is appended to `helm upgrade`, whose labels pyhelm3 doesn't know."""
+    """pyhelm3's argv, our process. `more` is appended to `helm upgrade` and `helm rollback`: options that pyhelm3
+    doesn't know."""
 
     def __init__(
         self, process: Process, executable: Path, version: str, context: str | None, more: Sequence[str]
@@ -53,7 +57,7 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]
 
     def finish(self, command: Sequence[Any], input: bytes | None = None, *, check: bool = True) -> Finished:
         """Blocks: nothing else runs in this event loop."""
-        more = self._more if command[0] == "upgrade" else ()
+        more = self._more if command[0] in ("upgrade", "rollback") else ()
         context = ("--kube-context", self._kubecontext) if self._kubecontext else ()
         try:
             return self._process.run(
@@ -101,8 +105,8 @@ class Helm:
         Raises InvalidInput when chart and values don't render or the API server refuses an object, ReleasePending when
         another operation holds the release.
         """
-        more = ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
-        client = self._client(more)
+        named = ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []
+        client = self._client([*named, *_OWNERSHIP])
 
         async def upgrade() -> int:
             reference = await client.get_chart(chart)
@@ -114,8 +118,15 @@ class Helm:
         return self._await(upgrade())
 
     def rollback(self, release: str, namespace: str, number: int) -> None:
-        """Return to a revision, without waiting for pods."""
-        self._await(self._command().rollback(release, number, namespace=namespace))
+        """Return to a revision, without waiting for pods. A hook that fails must not keep the old state from coming
+        back: then it is done once more, without hooks."""
+        command = self._command(_OWNERSHIP)
+        try:
+            self._await(command.rollback(release, number, namespace=namespace))
+        except ToolFailed as exc:
+            if "warning: Hook " not in exc.stderr:
+                raise
+            self._await(command.rollback(release, number, namespace=namespace, no_hooks=True))
 
     def uninstall(self, release: str, namespace: str) -> None:
         """Remove the release and its history, and wait until its objects are gone."""

@@ -1,33 +1,56 @@
-"""`releaser deploy ENV`: lint, build, load, upgrade, follow, test, record; on failure back to the last good one."""
+"""`releaser deploy ENV`: lint, build, load, lock, upgrade, follow, test, record; on failure evidence, then back to the
+last good revision."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from releaser.errors import Refused, ReleaseFailed, ReleaseNotRestored, ReleaserError
+from releaser.errors import EnvironmentUnfit, NothingToRollBackTo, Refused, ReleaseFailed, ReleaseNotRestored, ReleaserError
 from releaser.flows.build import build, load
+from releaser.flows.evidence import Kept, conclude, take_down
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.lint import lint
-from releaser.flows.ports import Images, Node
+from releaser.flows.lock import lock
+from releaser.flows.plan import plan, require_unchanged
+from releaser.flows.ports import Images, Node, Probing
 from releaser.flows.release import (
     Target,
-    good_before,
-    history,
+    lost_requests,
     prove,
-    require_no_pending,
+    record,
+    remove,
     return_to,
     revision,
-    telling_log,
+    revisions_of,
+    settle,
 )
-from releaser.ledger import labels
+from releaser.interrupts import Interrupted, deferred
+from releaser.ledger import labels, newest_good
 from releaser.lint.helm import Charts
 from releaser.located import load_mapping
-from releaser.models import Cause, Deployed, Note, PodProblem, Revision, Source, Values
+from releaser.models import (
+    Deployed,
+    Image,
+    LedgerEntry,
+    Note,
+    PodProblem,
+    Revision,
+    Source,
+    Values,
+    Verdict,
+)
+from releaser.plans import Plan
+from releaser.rollout import cause_of_refusal
 from releaser.settings import Project
 from releaser.steps import step
 from releaser.values import merge, with_image
+
+# Clocks differ a little: evidence may be so much older than the deploy seems to be.
+_CLOCK_SKEW = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,17 @@ class Workshop:
     source: Source
 
 
-def deploy(project: Project, target: Target, workshop: Workshop, consent: Consent) -> Deployed:
+@dataclass(frozen=True)
+class Order:
+    """How a deploy is wanted: exactly what a plan says, waiting for another's lock, an image from elsewhere."""
+
+    plan: Plan | None = None
+    wait: bool = True
+    image: Image | None = None
+    promoted_from: str = ""
+
+
+def deploy(project: Project, target: Target, workshop: Workshop, consent: Consent, order: Order = Order()) -> Deployed:
     """Raises before anything is touched: Refused, InvalidInput, EnvironmentUnfit. Afterwards: ReleaseFailed when the
     previous state is back, ReleaseNotRestored when it is not."""
     started = time.monotonic()
@@ -48,27 +81,24 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     require_consent(environment, f"deploy {environment.name}", consent)
     lint(project, [environment], workshop.charts, target.reporter)
     values: Values = load_mapping(environment.values_file).data
-    before = _preflight(target, project, values)
-    image = build(project, workshop.images, workshop.source, target.reporter).image
+    _preflight(target, project, values)
+    image = order.image or build(project, workshop.images, workshop.source, target.reporter).image
     load(project, image, workshop.node, target.reporter)
-
-    number = _upgrade(project, target, with_image(values, image), labels(workshop.source, image), before)
-    problem = prove(target, number)
-    after = revision(target, number)
-    if problem:
-        _take_back(target, after, before, problem)
+    with lock(target, order.promoted_from and "promote" or "deploy", wait=order.wait) as held:
+        target = replace(target, still_ours=held.require)
+        before = settle(target, orphaned=held.taken_over_from is not None)
+        if order.plan is not None:
+            require_unchanged(order.plan, plan(project, target, workshop))
+        after = _Attempt(project, target, with_image(values, image), image, before, order).run()
     url = target.cluster.service_url(target.namespace, target.release)
     return Deployed(environment.name, before[0] if before else None, after, image, url, time.monotonic() - started)
 
 
-def _preflight(target: Target, project: Project, values: Values) -> tuple[Revision, ...]:
-    """Look before touching: the cluster answers, nobody holds the release, the NodePort is free."""
+def _preflight(target: Target, project: Project, values: Values) -> None:
+    """Look before touching: the cluster answers, the NodePort is free."""
     with step(target.reporter, "check cluster") as running:
         running.detail = f"{target.cluster.context}, Kubernetes {target.cluster.version().lstrip('v')}"
-        before = history(target.release, target.namespace, target.helm, target.cluster)
-        require_no_pending(target, before)
         _require_free_node_port(target, merge(load_mapping(project.chart / "values.yaml").data, values))
-    return before
 
 
 def _require_free_node_port(target: Target, values: Values) -> None:
@@ -85,50 +115,160 @@ def _require_free_node_port(target: Target, values: Values) -> None:
         )
 
 
-def _upgrade(
-    project: Project, target: Target, values: Values, labels: dict[str, str], before: tuple[Revision, ...]
-) -> int:
-    """The new revision's number. When Helm fails half way, what it left is taken back."""
-    with step(target.reporter, "upgrade" if before else "install") as running:
+class _Attempt:
+    """One upgrade from its first write to its end, which is the new revision proven good or the old state back."""
+
+    def __init__(
+        self, project: Project, target: Target, values: Values, image: Image, before: tuple[Revision, ...], order: Order
+    ) -> None:
+        self._project, self._target, self._values, self._image = project, target, values, image
+        self._before, self._order = before, order
+        self._started, self._began = time.monotonic(), datetime.now(UTC) - _CLOCK_SKEW
+        self._probing: Probing | None = None
+
+    def run(self) -> Revision:
+        """The new revision, recorded as good."""
         try:
-            number = target.helm.upgrade(target.release, target.namespace, project.chart, values, labels)
-        except ReleaserError as exc:
-            newest = history(target.release, target.namespace, target.helm, target.cluster)[:1]
-            if newest == before[:1]:  # refused before anything was recorded
-                raise
-            cause = Cause.HOOK_FAILED if "hook" in exc.detail else Cause.REFUSED
-            problem = PodProblem(cause, f"helm {running.name}", exc.detail or exc.message)
-            _take_back(target, newest[0], before, problem)
-        running.detail = f"{target.release} in {target.namespace}, revision {number}"
-    return number
+            with ExitStack() as probes:
+                self._probing = self._probe(probes)
+                self._end(*self._advance())
+            # the prober has told its last figures only now
+            self._end(revisions_of(self._target)[0].number, lost_requests(self._target, self._probing))
+            number = revisions_of(self._target)[0].number
+            self._record(number, Verdict.GOOD)
+        except Interrupted:
+            with deferred():
+                self._undo()
+            raise
+        return revision(self._target, number)
+
+    def _advance(self) -> tuple[int, tuple[PodProblem, ...]]:
+        """The new revision's number and what failed it."""
+        number, problems = self._upgrade()
+        return number, problems or prove(self._target, self._image, self._probing)
+
+    def _upgrade(self) -> tuple[int, tuple[PodProblem, ...]]:
+        target = self._target
+        target.still_ours()
+        with step(target.reporter, "upgrade" if self._before else "install") as running:
+            try:
+                number = target.helm.upgrade(
+                    target.release,
+                    target.namespace,
+                    self._project.chart,
+                    self._values,
+                    labels(target.source, self._image),
+                )
+            except ReleaserError as exc:
+                newest = revisions_of(target)[:1]
+                if not newest or newest == self._before[:1]:  # refused before anything was recorded
+                    raise
+                cause = cause_of_refusal(exc.detail)
+                running.detail, running.failed = str(cause), True
+                return newest[0].number, (PodProblem(cause, f"helm {running.name}", exc.detail or exc.message),)
+            running.detail = f"{target.release} in {target.namespace}, revision {number}"
+        return number, ()
+
+    def _probe(self, probes: ExitStack) -> Probing | None:
+        """Requests through the service from now on; none where nothing answers yet."""
+        target, wanted = self._target, self._target.environment.probe
+        service = target.cluster.service_name(target.namespace, target.release)
+        if not (self._before and service and wanted.rate_per_second):
+            return None
+        try:
+            return probes.enter_context(
+                target.prober.probe(target.namespace, service, self._image.ref, wanted.rate_per_second, wanted.path)
+            )
+        except EnvironmentUnfit as exc:
+            target.reporter.emit(Note(f"no requests are sent during this deploy: {exc.message}", warning=True))
+            return None
+
+    def _record(self, number: int, verdict: Verdict, cause: str = "", kept: Kept | None = None) -> None:
+        entry = LedgerEntry(
+            verb="promote" if self._order.promoted_from else "deploy",
+            duration_seconds=round(time.monotonic() - self._started, 1),
+            image_id=self._image.id,
+            plan=self._order.plan.hash if self._order.plan else "",
+            cause=cause,
+            incident=str(kept.path) if kept and kept.path else "",
+            promoted_from=self._order.promoted_from,
+            receipt=self._probing.receipt if self._probing else None,
+        )
+        record(self._target, number, verdict, entry)
+
+    # -- the ways back -------------------------------------------------------------------------------------------------
+
+    def _end(self, number: int, problems: tuple[PodProblem, ...]) -> None:
+        """Nothing, or the way back: evidence first, then the newest good revision; a first install is removed. Raises
+        ReleaseFailed or ReleaseNotRestored."""
+        if not problems:
+            return
+        with deferred():
+            target = self._target
+            failed = revision(target, number)
+            good = newest_good(revisions_of(target), failed)
+            receipt = self._probing.receipt if self._probing else None
+            kept = take_down(target, failed, self._image, problems, good, self._began, receipt)
+            target.reporter.emit(Note(f"revision {number} failed: {problems[0].cause}; going back", warning=True))
+            try:
+                self._record(number, Verdict.FAILED, problems[0].cause, kept)
+                done = self._go_back(good)
+            except ReleaserError as exc:
+                done = f"going back failed: {exc.message}"
+                conclude(target, kept, done)
+                hint = exc.hint or f"releaser history {target.environment.name}"
+                raise _failure(ReleaseNotRestored, target, kept, [done, *exc.detail.splitlines()[:4]], hint) from exc
+            conclude(target, kept, done)
+            raise _failure(ReleaseFailed, target, kept, [done], "mend it and deploy again")
+
+    def _go_back(self, good: Revision | None) -> str:
+        if good is not None:
+            after = return_to(self._target, good, LedgerEntry(verb="return"))
+            return f"revision {good.number} is back as revision {after.number}"
+        unjudged = [each.number for each in self._before if each.verdict is not Verdict.FAILED]
+        if unjudged:
+            raise NothingToRollBackTo(
+                f"no earlier revision was proven good; revision {unjudged[0]} was never judged",
+                hint=f"releaser rollback {self._target.environment.name} {unjudged[0]} returns to it all the same",
+            )
+        remove(self._target)
+        return "the first install was removed"
+
+    def _undo(self) -> None:
+        """After an interrupt: the new revision stays if it is proven, else the old state comes back."""
+        target = self._target
+        newest = next(iter(revisions_of(target)), None)
+        if newest is None or newest in self._before:
+            return
+        if newest.verdict is Verdict.UNKNOWN:
+            target.reporter.emit(Note(f"interrupted: going back from revision {newest.number}", warning=True))
+            self._record(newest.number, Verdict.FAILED, "interrupted")
+            done = self._go_back(newest_good(revisions_of(target), newest))
+            target.reporter.emit(Note(f"interrupted: {done}"))
 
 
-def _take_back(target: Target, failed: Revision, before: tuple[Revision, ...], problem: PodProblem) -> NoReturn:
-    """Evidence first, then back to the newest good revision; a first install is removed."""
-    name = target.environment.name
-    what = (
-        f"revision {failed.number} of {target.release} in {target.namespace} failed: {problem.cause}, {problem.where}"
+def _failure(
+    kind: type[ReleaseFailed | ReleaseNotRestored], target: Target, kept: Kept, done: list[str], hint: str
+) -> ReleaseFailed | ReleaseNotRestored:
+    """The verdict in ten lines: cause, the telling line, what changed, what was done, where the report is."""
+    incident = kept.incident
+    problem = incident.problem
+    lines = [
+        _first_line(problem.message),
+        incident.telling_line if incident.telling_line not in problem.message else "",
+        incident.changes.line if incident.changes else "",
+        *done,
+        f"requests: {incident.receipt.line}" if incident.receipt else "",
+        f"report: {kept.path / 'report.md'}" if kept.path else "",
+    ]
+    return kind(
+        f"{target.environment.name}: revision {incident.revision.number} failed: {problem.cause}, {problem.where}",
+        detail="\n".join(line for line in lines if line),
+        hint=hint,
+        cause=problem.cause,
+        incident=str(kept.path or ""),
     )
-    detail = "\n".join([problem.message, *telling_log(target, problem).splitlines()[-6:]])
-    target.reporter.emit(Note(f"{what}; going back", warning=True))
-    try:
-        done = _restored(target, failed) if before else _removed(target)
-    except ReleaserError as exc:
-        raise ReleaseNotRestored(
-            f"{what}; going back failed: {exc.message}",
-            detail=detail,
-            hint=f"releaser history {name}; then releaser rollback {name} REV",
-        ) from exc
-    raise ReleaseFailed(f"{what}; {done}", detail=detail, hint="mend it and deploy again")
 
 
-def _restored(target: Target, failed: Revision) -> str:
-    good = good_before(target, failed)
-    after = return_to(target, good)
-    return f"revision {good.number} is back as revision {after.number}"
-
-
-def _removed(target: Target) -> str:
-    with step(target.reporter, "remove first install"):
-        target.helm.uninstall(target.release, target.namespace)
-    return "the first install was removed"
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else ""

@@ -1,37 +1,57 @@
-"""What deploying and rolling back share: preflight, following a rollout, testing, recording the verdict."""
+"""What deploying and rolling back share: settling what was left behind, following a rollout, testing, comparing,
+recording the verdict."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from releaser.errors import EnvironmentUnfit, NothingToRollBackTo, ReleaseNotRestored, ReleasePending
-from releaser.flows.ports import Cluster, Helm, History, Records
-from releaser.ledger import newest_good, revisions, verdict_label
+from releaser.errors import NothingToRollBackTo, ReleaseNotRestored
+from releaser.flows.ports import Cluster, Helm, History, Incidents, Leases, Live, Prober, Probing, Records
+from releaser.flows.restore import prove_state, repair
+from releaser.ledger import entry_text, newest_good, revisions, verdict_label, who
 from releaser.models import (
     Cause,
+    Image,
+    LedgerEntry,
+    Note,
     Phase,
     PodProblem,
     PodsChanged,
     Reporter,
     Revision,
     Rollout,
+    Source,
     Verdict,
 )
-from releaser.rollout import judge
+from releaser.rollout import Judge
 from releaser.settings import Environment
 from releaser.steps import step
 
 
+def _nothing() -> None:
+    """Nobody else may work here anyway."""
+
+
 @dataclass(frozen=True)
 class Target:
-    """One release in one environment, and the hands to work on it."""
+    """One release in one environment, and the hands to work on it.
+
+    `still_ours` raises when the lock was lost: it is asked before each change.
+    """
 
     release: str
     environment: Environment
+    source: Source
     helm: Helm
     cluster: Cluster
+    live: Live
+    leases: Leases
+    prober: Prober
+    incidents: Incidents
     reporter: Reporter
+    still_ours: Callable[[], None] = _nothing
 
     @property
     def namespace(self) -> str:
@@ -39,67 +59,20 @@ class Target:
 
 
 def history(release: str, namespace: str, helm: History, records: Records) -> tuple[Revision, ...]:
-    """All revisions, newest first, with who, commit, image and verdict."""
+    """All revisions, newest first, with who, commit, image, verdict and what the ledger says."""
     known = helm.history(release, namespace)
-    return revisions(known, records.revision_labels(namespace, release) if known else {})
+    if not known:
+        return ()
+    return revisions(known, records.revision_labels(namespace, release), records.entries(namespace, release))
 
 
-def require_no_pending(target: Target, revisions: tuple[Revision, ...]) -> None:
-    if revisions and revisions[0].pending:
-        raise ReleasePending(
-            f"{target.release} in {target.namespace} is {revisions[0].status} since "
-            f"{revisions[0].updated:%Y-%m-%d %H:%M:%S} UTC: another operation runs, or was interrupted",
-            hint=f"wait for it; if nobody works on it: releaser rollback {target.environment.name}",
-        )
-
-
-def prove(target: Target, number: int) -> PodProblem | None:
-    """Follow the rollout of a revision and run its tests. None: proven, and recorded as good. Else: what failed it,
-    and recorded as failed."""
-    problem = follow(target) or _test(target)
-    verdict = Verdict.FAILED if problem else Verdict.GOOD
-    target.cluster.label_revision(target.namespace, target.release, number, verdict_label(number, verdict))
-    return problem
-
-
-def follow(target: Target) -> PodProblem | None:
-    """Show the rollout until it is complete or surely failed."""
-    started = time.monotonic()
-    with step(target.reporter, "roll out") as running:
-        rollout = Rollout(Phase.PROGRESSING, "waiting for the Deployment")
-        deadline = target.environment.deadline_seconds
-        for snapshot in target.cluster.snapshots(target.namespace, target.release, deadline):
-            rollout = judge(snapshot)
-            target.reporter.emit(PodsChanged(rollout.summary, rollout.pods, time.monotonic() - started))
-            running.detail = rollout.summary
-            if rollout.phase is not Phase.PROGRESSING:
-                break
-        if rollout.phase is Phase.COMPLETE:
-            return None
-        problem = (
-            rollout.problems[0]
-            if rollout.problems
-            else PodProblem(Cause.TIMEOUT, target.release, f"not complete after {deadline:.0f} s: {rollout.summary}")
-        )
-        running.detail = f"{problem.cause}: {problem.where}"
-        running.failed = True
-    return problem
-
-
-def _test(target: Target) -> PodProblem | None:
-    with step(target.reporter, "test") as running:
-        run = target.helm.test(target.release, target.namespace, target.environment.deadline_seconds)
-        running.detail = "passed" if run.passed else "failed"
-        running.failed = not run.passed
-    if run.passed:
-        return None
-    last = next((line for line in reversed(run.log.splitlines()) if line.strip()), "")
-    return PodProblem(Cause.TEST_FAILED, f"helm test {target.release}", last, log=run.log)
+def revisions_of(target: Target) -> tuple[Revision, ...]:
+    return history(target.release, target.namespace, target.helm, target.cluster)
 
 
 def revision(target: Target, number: int) -> Revision:
     """One revision as it is recorded now."""
-    for each in history(target.release, target.namespace, target.helm, target.cluster):
+    for each in revisions_of(target):
         if each.number == number:
             return each
     raise NothingToRollBackTo(
@@ -108,9 +81,80 @@ def revision(target: Target, number: int) -> Revision:
     )
 
 
+# -- proof -------------------------------------------------------------------------------------------------------------
+
+
+def prove(target: Target, image: Image | None = None, probing: Probing | None = None) -> tuple[PodProblem, ...]:
+    """Follow the rollout of what was just applied, and run its tests. Empty: proven. Else what failed it."""
+    return follow(target, image, probing) or _test(target) or lost_requests(target, probing)
+
+
+def record(target: Target, number: int, verdict: Verdict, entry: LedgerEntry) -> None:
+    """The entry first: a revision that counts as good has everything that is known of it."""
+    target.still_ours()
+    known = [each.number for each in target.helm.history(target.release, target.namespace)]
+    target.cluster.enter(target.namespace, target.release, number, entry_text(entry), known)
+    target.cluster.label_revision(target.namespace, target.release, number, verdict_label(number, verdict))
+
+
+def follow(target: Target, image: Image | None = None, probing: Probing | None = None) -> tuple[PodProblem, ...]:
+    """Show the rollout until it is complete (nothing is returned) or surely failed."""
+    started = time.monotonic()
+    judge = Judge(image)
+    with step(target.reporter, "roll out") as running:
+        rollout = Rollout(Phase.PROGRESSING, "waiting for the Deployment")
+        deadline = target.environment.deadline_seconds
+        problems: tuple[PodProblem, ...] = ()
+        for snapshot in target.cluster.snapshots(target.namespace, target.release, deadline):
+            target.still_ours()
+            rollout = judge.judge(snapshot)
+            target.reporter.emit(PodsChanged(rollout.summary, rollout.pods, time.monotonic() - started))
+            running.detail = rollout.summary
+            if rollout.phase is not Phase.PROGRESSING:
+                break
+            if problems := lost_requests(target, probing):
+                break
+        if rollout.phase is Phase.COMPLETE:
+            return ()
+        problems = (
+            rollout.problems
+            or problems
+            or (PodProblem(Cause.TIMEOUT, target.release, f"not complete after {deadline:.0f} s: {rollout.summary}"),)
+        )
+        running.detail = f"{problems[0].cause}: {problems[0].where}"
+        running.failed = True
+    return problems
+
+
+def _test(target: Target) -> tuple[PodProblem, ...]:
+    target.still_ours()
+    with step(target.reporter, "test") as running:
+        run = target.helm.test(target.release, target.namespace, target.environment.deadline_seconds)
+        running.detail = "passed" if run.passed else "failed"
+        running.failed = not run.passed
+    if run.passed:
+        return ()
+    last = next((line for line in reversed(run.log.splitlines()) if line.strip()), "")
+    return (PodProblem(Cause.TEST_FAILED, f"helm test {target.release}", last, log=run.log),)
+
+
+def lost_requests(target: Target, probing: Probing | None) -> tuple[PodProblem, ...]:
+    """More requests were lost than the environment's budget allows."""
+    budget = target.environment.probe.failure_budget
+    if probing is None or budget is None or probing.receipt.failed <= budget:
+        return ()
+    receipt = probing.receipt
+    kinds = ", ".join(f"{count} {kind}" for kind, count in receipt.errors)
+    message = f"{receipt.failed} of {receipt.sent} requests were lost ({kinds}), {budget} allowed"
+    return (PodProblem(Cause.REQUESTS_LOST, f"service {target.release}", message),)
+
+
+# -- going back --------------------------------------------------------------------------------------------------------
+
+
 def good_before(target: Target, current: Revision) -> Revision:
     """The newest good revision that differs from `current`. Raises NothingToRollBackTo."""
-    good = newest_good(history(target.release, target.namespace, target.helm, target.cluster), current)
+    good = newest_good(revisions_of(target), current)
     if good is None:
         raise NothingToRollBackTo(
             f"no revision of {target.release} before {current.number} was proven good and differs from it",
@@ -119,31 +163,122 @@ def good_before(target: Target, current: Revision) -> Revision:
     return good
 
 
-def return_to(target: Target, good: Revision) -> Revision:
-    """Roll back to a revision and prove what came of it. Raises ReleaseNotRestored."""
-    with step(target.reporter, f"roll back to {good.number}"):
-        target.helm.rollback(target.release, target.namespace, good.number)
-        number = target.helm.history(target.release, target.namespace)[-1].number
-    problem = prove(target, number)
-    if problem:
+def return_to(target: Target, good: Revision, entry: LedgerEntry) -> Revision:
+    """Roll back to a revision, make the live objects what its manifest says, prove and record that.
+
+    Raises ReleaseNotRestored, which names the fields that differ or what failed.
+    """
+    started = time.monotonic()
+    number = _roll_back(target, good)
+    _make_identical(target, good, number)
+    problems = prove(target)
+    entry = LedgerEntry(
+        verb=entry.verb,
+        duration_seconds=round(time.monotonic() - started, 1),
+        image_id=good.entry.image_id,
+        cause=problems[0].cause if problems else "",
+        receipt=entry.receipt,
+    )
+    record(target, number, Verdict.FAILED if problems else Verdict.GOOD, entry)
+    if problems:
         raise ReleaseNotRestored(
-            f"revision {good.number}, back as revision {number}, failed: {problem.cause}, {problem.where}",
-            detail=problem.message,
+            f"revision {good.number}, back as revision {number}, failed: {problems[0].cause}, {problems[0].where}",
+            detail=problems[0].message,
             hint=f"releaser status {target.environment.name}; releaser logs {target.environment.name}",
+            cause=problems[0].cause,
         )
     return revision(target, number)
 
 
-def telling_log(target: Target, problem: PodProblem) -> str:
-    """The last lines that the failed container wrote, of its previous run if it was restarted."""
-    if problem.log or not (problem.pod and problem.container):
-        return problem.log
-    try:
-        for previous in (True, False):
-            if text := target.cluster.log(
-                target.namespace, problem.pod, problem.container, previous=previous, lines=20
-            ):
-                return text
-    except EnvironmentUnfit:  # evidence is welcome, but a rollback doesn't wait for it
-        return ""
-    return ""
+def _roll_back(target: Target, good: Revision) -> int:
+    """The new revision's number. Its record says who went back, not who made what runs again."""
+    target.still_ours()
+    with step(target.reporter, f"roll back to {good.number}") as running:
+        target.helm.rollback(target.release, target.namespace, good.number)
+        number = target.helm.history(target.release, target.namespace)[-1].number
+        target.cluster.label_revision(target.namespace, target.release, number, who(target.source))
+        running.detail = f"revision {number}"
+    return number
+
+
+def _make_identical(target: Target, good: Revision, number: int) -> None:
+    """Helm may leave behind what a failed revision brought (helm/helm#13346): compare each field, and repair."""
+    with step(target.reporter, "compare live objects") as running:
+        manifest = target.helm.manifest(target.release, target.namespace, number)
+        before = target.helm.manifest(target.release, target.namespace, number - 1) if number > 1 else ""
+        differing = prove_state(target, manifest, before)
+        if differing:
+            running.progress(f"{len(differing)} fields differ from revision {good.number}: repairing")
+            target.still_ours()
+            left = repair(target, manifest, before)
+            running.detail = f"{len(differing)} fields repaired" if not left else f"{len(left)} fields differ"
+        else:
+            left, running.detail = (), f"identical to revision {good.number}"
+        running.failed = bool(left)
+    if left:
+        raise ReleaseNotRestored(
+            f"revision {good.number} is back as revision {number}, but {len(left)} live fields differ from it",
+            detail="\n".join(each.line for each in left),
+            hint=f"releaser drift {target.environment.name}; then releaser drift {target.environment.name} --fix",
+            cause=Cause.NOT_IDENTICAL,
+        )
+
+
+# -- what others left --------------------------------------------------------------------------------------------------
+
+
+def settle(target: Target, *, orphaned: bool) -> tuple[Revision, ...]:
+    """The history, once nothing is pending any more.
+
+    `orphaned`: its owner is known to be dead. Otherwise a pending release may belong to somebody who works with plain
+    Helm, and is waited for.
+    """
+    found = revisions_of(target)
+    if found and found[0].pending and not orphaned:
+        found = _awaited(target, found[0])
+    if found and found[0].pending:
+        found = _repaired(target, found)
+    if found and found[0].verdict is Verdict.UNKNOWN:
+        found = _adopted(target, found[0])
+    return found
+
+
+def _awaited(target: Target, pending: Revision) -> tuple[Revision, ...]:
+    since = f"{pending.updated:%H:%M:%S} UTC"
+    with step(target.reporter, "wait for Helm") as running:
+        running.progress(f"revision {pending.number} is {pending.status} since {since}, and nobody holds the lock")
+        settled = target.cluster.await_settled(target.namespace, target.release, target.environment.deadline_seconds)
+        running.detail = "it ended" if settled else f"revision {pending.number} was left {pending.status}"
+    return revisions_of(target)
+
+
+def _repaired(target: Target, found: tuple[Revision, ...]) -> tuple[Revision, ...]:
+    """A killed client left the newest revision pending: back to the newest good one, or away with a first install."""
+    pending, *others = found
+    good = next((each for each in others if each.verdict is Verdict.GOOD), None)
+    good = good or next((each for each in others if each.status in ("deployed", "superseded")), None)
+    target.reporter.emit(Note(f"revision {pending.number} was left {pending.status} by an interrupted operation"))
+    if good is None:
+        remove(target)
+        return ()
+    return_to(target, good, LedgerEntry(verb="repair"))
+    return revisions_of(target)
+
+
+def _adopted(target: Target, newest: Revision) -> tuple[Revision, ...]:
+    """A running revision that nobody judged (made by plain Helm, or its releaser died) is proven now, so that there is
+    something to come back to. Whatever fails here fails nothing: a new revision is on its way."""
+    snapshot = next(iter(target.cluster.snapshots(target.namespace, target.release, 10)), None)
+    if snapshot is not None and newest.status == "deployed" and Judge().judge(snapshot).phase is Phase.COMPLETE:
+        target.reporter.emit(Note(f"revision {newest.number} was never judged: testing it, to be able to return to it"))
+        verdict = Verdict.FAILED if _test(target) else Verdict.GOOD
+        record(target, newest.number, verdict, LedgerEntry(verb="adopt"))
+    return revisions_of(target)
+
+
+def remove(target: Target) -> None:
+    """Take a release away with its history and its ledger."""
+    target.still_ours()
+    with step(target.reporter, "remove release"):
+        target.helm.uninstall(target.release, target.namespace)
+        target.cluster.close_ledger(target.namespace, target.release)

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from releaser.errors import NothingToRollBackTo, Refused
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.release import Target, good_before, history, return_to, revision
-from releaser.models import Note, Revision, RolledBack, Verdict
+from releaser.flows.lock import lock
+from releaser.flows.release import Target, good_before, return_to, revision, revisions_of, settle
+from releaser.interrupts import deferred
+from releaser.models import LedgerEntry, Note, Revision, RolledBack, Verdict
 from releaser.steps import step
 
 
-def rollback(target: Target, number: int | None, consent: Consent) -> RolledBack:
+def rollback(target: Target, number: int | None, consent: Consent, *, wait: bool = True) -> RolledBack:
     """Also the way out of a release that an interrupted operation left pending."""
     started = time.monotonic()
     name = target.environment.name
+    current, goal = _choose(target, number)
+    require_consent(target.environment, f"rollback {name} to revision {goal.number}", consent)
+    with lock(target, "rollback", wait=wait) as held:
+        target = replace(target, still_ours=held.require)
+        if current.pending:
+            settle(target, orphaned=held.taken_over_from is not None)
+        current, goal = _choose(target, number)  # while we waited, somebody may have released
+        with deferred():
+            after = return_to(target, goal, LedgerEntry(verb="rollback"))
+    url = target.cluster.service_url(target.namespace, target.release)
+    return RolledBack(name, current, goal, after, url, time.monotonic() - started)
+
+
+def _choose(target: Target, number: int | None) -> tuple[Revision, Revision]:
+    """What runs, and where to go."""
     with step(target.reporter, "choose revision") as running:
-        revisions = history(target.release, target.namespace, target.helm, target.cluster)
+        revisions = revisions_of(target)
         if not revisions:
             raise NothingToRollBackTo(
-                f"{target.release} is not installed in {target.namespace}", hint=f"releaser deploy {name}"
+                f"{target.release} is not installed in {target.namespace}",
+                hint=f"releaser deploy {target.environment.name}",
             )
         current = revisions[0]
         goal = good_before(target, current) if number is None else _chosen(target, number, current)
         running.detail = f"{current.number} -> {goal.number}  {goal.image}"
-    require_consent(target.environment, f"rollback {name} to revision {goal.number}", consent)
-    after = return_to(target, goal)
-    url = target.cluster.service_url(target.namespace, target.release)
-    return RolledBack(name, current, goal, after, url, time.monotonic() - started)
+    return current, goal
 
 
 def _chosen(target: Target, number: int, current: Revision) -> Revision:

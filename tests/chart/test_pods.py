@@ -89,7 +89,7 @@ def test_rollout_is_tuned_by_values(render: Render) -> None:
 
 def test_the_service_learns_where_it_runs_and_what_it_signs_with(render: Render) -> None:
     container = web(render)
-    assert container["envFrom"] == [{"configMapRef": {"name": "flask-hello"}}]
+    assert container["envFrom"] == [{"configMapRef": {"name": render().one("ConfigMap")["metadata"]["name"]}}]
     assert {e["name"]: e["valueFrom"] for e in container["env"]} == {
         "APP_SECRET_KEY": {"secretKeyRef": {"name": "flask-hello", "key": "APP_SECRET_KEY"}},
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},

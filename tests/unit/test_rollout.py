@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from releaser.models import Cause, ContainerState, Phase, PodState, ReplicaSetState, Rollout, Snapshot
-from releaser.rollout import judge
+from releaser.rollout import Judge, cause_of_refusal
 from tests.fakes import DEPLOYMENT, pod, snapshot
 
 READY = pod("web-1-a", {})
@@ -18,15 +18,15 @@ def unready(container: ContainerState = WAITING, **changes: object) -> PodState:
 
 
 def judged(container: ContainerState) -> Rollout:
-    return judge(snapshot(replace(DEPLOYMENT, available=0), unready(container)))
+    return Judge().judge(snapshot(replace(DEPLOYMENT, available=0), unready(container)))
 
 
 def test_a_rollout_without_a_deployment_yet_is_progressing() -> None:
-    assert judge(Snapshot((), (), ())).phase is Phase.PROGRESSING
+    assert Judge().judge(Snapshot((), (), ())).phase is Phase.PROGRESSING
 
 
 def test_it_is_complete_when_all_are_updated_and_available_and_no_old_pod_is_left() -> None:
-    assert judge(snapshot(DEPLOYMENT, READY)).phase is Phase.COMPLETE
+    assert Judge().judge(snapshot(DEPLOYMENT, READY)).phase is Phase.COMPLETE
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_it_is_complete_when_all_are_updated_and_available_and_no_old_pod_is_lef
     ids=["not observed", "not updated", "an old pod left", "not available"],
 )
 def test_it_is_progressing_while_one_of_these_is_missing(changes: dict[str, int]) -> None:
-    assert judge(snapshot(replace(DEPLOYMENT, **changes), READY)).phase is Phase.PROGRESSING  # type: ignore[arg-type]
+    assert Judge().judge(snapshot(replace(DEPLOYMENT, **changes), READY)).phase is Phase.PROGRESSING  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_trouble_of_an_old_pod_does_not_fail_the_new_revision() -> None:
     old = unready(replace(WAITING, waiting_reason="CrashLoopBackOff", restarts=9), name="web-0-z", owner_uid="rs-0")
     old_set = ReplicaSetState("rs-0", "web-0", 0, 1)
     seen = Snapshot((DEPLOYMENT,), (old_set, ReplicaSetState("rs-1", "web-1", 1, 1)), (old, READY))
-    assert judge(seen).phase is Phase.COMPLETE
+    assert Judge().judge(seen).phase is Phase.COMPLETE
 
 
 def test_a_pod_on_its_way_out_does_not_fail_it() -> None:
     leaving = unready(replace(WAITING, waiting_reason="CrashLoopBackOff", restarts=9), terminating=True)
-    assert judge(snapshot(DEPLOYMENT, leaving)).phase is Phase.COMPLETE
+    assert Judge().judge(snapshot(DEPLOYMENT, leaving)).phase is Phase.COMPLETE
 
 
 def test_pods_that_may_not_be_made_at_all_are_forbidden() -> None:
     forbidden = ReplicaSetState("rs-1", "web-1", 1, 1, failure='pods "web" is forbidden: exceeded quota')
-    rollout = judge(Snapshot((replace(DEPLOYMENT, updated=0),), (forbidden,), ()))
+    rollout = Judge().judge(Snapshot((replace(DEPLOYMENT, updated=0),), (forbidden,), ()))
     assert rollout.problems[0].cause is Cause.FORBIDDEN
     assert "exceeded quota" in rollout.problems[0].message
 
@@ -133,13 +133,13 @@ def test_pods_that_may_not_be_made_at_all_are_forbidden() -> None:
 )
 def test_after_the_progress_deadline_the_unready_pod_tells_the_cause(seen: PodState, cause: Cause) -> None:
     late = replace(DEPLOYMENT, available=0, deadline_exceeded="ReplicaSet has timed out progressing")
-    assert judge(snapshot(late, seen)).problems[0].cause is cause
+    assert Judge().judge(snapshot(late, seen)).problems[0].cause is cause
 
 
 def test_a_crash_is_named_rather_than_the_deadline_that_it_missed() -> None:
     late = replace(DEPLOYMENT, available=0, deadline_exceeded="timed out")
     crash = unready(replace(WAITING, waiting_reason="CrashLoopBackOff", restarts=5, last_exit_code=1))
-    assert [p.cause for p in judge(snapshot(late, crash)).problems] == [Cause.CRASH_AT_START]
+    assert [p.cause for p in Judge().judge(snapshot(late, crash)).problems] == [Cause.CRASH_AT_START]
 
 
 @pytest.mark.parametrize(

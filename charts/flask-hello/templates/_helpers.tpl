@@ -50,6 +50,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* The ConfigMap's name follows its content: other settings are another object, and pods keep those they started with. */}}
+{{- define "flask-hello.configName" -}}
+{{- include "flask-hello.config" . | sha256sum | trunc 8 | printf "%s-%s" (include "flask-hello.fullname" .) | include "flask-hello.within63" -}}
+{{- end -}}
+
 {{- define "flask-hello.secretName" -}}
 {{- if .Values.secret.create -}}
 {{ include "flask-hello.fullname" . }}

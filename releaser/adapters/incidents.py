@@ -1,0 +1,45 @@
+"""Incidents as files: DIRECTORY/RELEASE-rREV/ with incident.json, report.md and logs/."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from releaser.errors import EnvironmentUnfit
+from releaser.incident import Incident, report
+
+
+class IncidentDirectory:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def save(self, incident: Incident, path: Path | None = None) -> Path:
+        """Write an incident, or write it anew at `path`. Earlier ones are never written over: a revision number comes
+        again in another environment, or after a release was removed."""
+        try:
+            path = path or self._free(incident.name)
+            (path / "logs").mkdir(parents=True, exist_ok=True)
+            for log in incident.logs:
+                (path / "logs" / log.file_name).write_text(log.text, encoding="utf-8")
+            document = json.dumps(asdict(incident), default=_plain, indent=2)
+            (path / "incident.json").write_text(document + "\n", encoding="utf-8")
+            (path / "report.md").write_text(report(incident), encoding="utf-8")
+        except OSError as exc:
+            raise EnvironmentUnfit(f"While keeping the incident in {self._directory}: {exc}") from exc
+        return path
+
+    def _free(self, name: str) -> Path:
+        path, again = self._directory / name, 1
+        while path.exists():
+            again += 1
+            path = self._directory / f"{name}.{again}"
+        return path
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in an incident")
