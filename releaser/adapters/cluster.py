@@ -29,19 +29,24 @@ _INSTANCE = "app.kubernetes.io/instance"
 logging.getLogger("kubernetes.informer").setLevel(logging.CRITICAL)
 
 
+def connect(context: str) -> client.ApiClient:
+    """A connection to the cluster of a kube context. Raises WrongContext when the kubeconfig has none of that name."""
+    try:
+        return config.new_client_from_config(context=context)
+    except ConfigException as exc:
+        known = _known_contexts()
+        raise WrongContext(
+            f'While connecting: the kubeconfig has no context "{context}"',
+            hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
+        ) from exc
+
+
 class Cluster:
     """One cluster, named by its kube context; nothing global is read or changed."""
 
     def __init__(self, context: str) -> None:
         self.context = context
-        try:
-            self._api = config.new_client_from_config(context=context)
-        except ConfigException as exc:
-            known = _known_contexts()
-            raise WrongContext(
-                f'While connecting: the kubeconfig has no context "{context}"',
-                hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
-            ) from exc
+        self._api = connect(context)
         self._core = client.CoreV1Api(self._api)
         self._apps = client.AppsV1Api(self._api)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from releaser.ledger import HelmRevision
 from releaser.models import Image, PodState, Snapshot, TestRun, Values
+from releaser.objects import Body, Comparison, KubeObject, Prediction
 
 
 class Records(Protocol):
@@ -69,3 +70,25 @@ class Node(Protocol):
     def load(self, image: Image) -> None: ...
 
     def tag(self, image: Image, ref: str) -> None: ...
+
+
+class Live(Protocol):
+    """The live objects of a cluster, of any kind."""
+
+    context: str
+
+    def cluster_uid(self) -> str: ...
+
+    def get(self, wanted: KubeObject) -> Body | None: ...
+
+    def owned(self, release: str, namespace: str, kinds: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
+        """The release's objects of the kinds of those given, with no more than their metadata."""
+        ...
+
+    def compare(self, wanted: KubeObject) -> Comparison: ...
+
+    def predict(self, wanted: KubeObject) -> Prediction: ...
+
+    def restore(self, compared: Comparison) -> None: ...
+
+    def delete(self, live: KubeObject) -> None: ...
