@@ -235,8 +235,9 @@ def _shown(value: str | None) -> str:
 
 def _unpacked(text: str) -> str:
     """JSON log lines that carry a traceback become that traceback."""
-    return "\n".join(_traceback_of(line) if _TRACEBACK in line and line.startswith("{") else line
-                     for line in text.splitlines())
+    return "\n".join(
+        _traceback_of(line) if _TRACEBACK in line and line.startswith("{") else line for line in text.splitlines()
+    )
 
 
 def _traceback_of(line: str) -> str:

@@ -78,9 +78,7 @@ def newest_good(history: tuple[Revision, ...], before: Revision) -> Revision | N
     return None
 
 
-def _revision(
-    helm: HelmRevision, known: Mapping[int, HelmRevision], record: Mapping[str, str], entry: str
-) -> Revision:
+def _revision(helm: HelmRevision, known: Mapping[int, HelmRevision], record: Mapping[str, str], entry: str) -> Revision:
     repository = record.get(_REPOSITORY, "").replace("__", "/")
     tag = record.get(_TAG, "")
     return Revision(
@@ -112,8 +110,11 @@ def _entry(text: str) -> LedgerEntry:
 
 
 def _receipt(kept: dict[str, Any]) -> Receipt:
-    pairs = ("versions", "pods", "errors")
-    return Receipt(**{key: tuple(map(tuple, value)) if key in pairs else value for key, value in kept.items()})
+    counted = {key: tuple((str(name), int(count)) for name, count in kept.pop(key)) for key in _COUNTS}
+    return Receipt(**kept, **counted)
+
+
+_COUNTS = ("versions", "pods", "errors")
 
 
 def _verdict(number: int, label: str) -> Verdict:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from releaser.errors import InvalidInput, ReleasePending
+from releaser.incident import Incident
 from releaser.ledger import HelmRevision
 from releaser.models import (
     ContainerState,
     DeploymentState,
     Event,
     Image,
+    ObjectEvent,
     PodState,
     ReplicaSetState,
     Snapshot,
@@ -50,7 +52,9 @@ class World:
 
     def __init__(self) -> None:
         self.releases: dict[tuple[str, str], _Release] = {}
+        self.ledgers: dict[tuple[str, str], dict[int, str]] = {}
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self.settles = False
 
     def running(self, namespace: str, release: str) -> Values | None:
         """Values of what runs: those of the newest revision."""
@@ -151,6 +155,34 @@ class FakeCluster:
     def label_revision(self, namespace: str, release: str, number: int, labels: Mapping[str, str]) -> None:
         self._world.releases[(namespace, release)].labels[number].update(labels)
 
+    def entries(self, namespace: str, release: str) -> Mapping[int, str]:
+        return dict(self._world.ledgers.get((namespace, release), {}))
+
+    def enter(self, namespace: str, release: str, number: int, text: str, known: Collection[int]) -> None:
+        ledger = self._world.ledgers.setdefault((namespace, release), {})
+        for gone in set(ledger) - set(known):
+            del ledger[gone]
+        ledger[number] = text
+
+    def close_ledger(self, namespace: str, release: str) -> None:
+        self._world.ledgers.pop((namespace, release), None)
+
+    def await_settled(self, namespace: str, release: str, number: int, seconds: float) -> bool:
+        """Whoever works with plain Helm ends now, if `World.settles` says so."""
+        found = self._world.releases[(namespace, release)]
+        if self._world.settles:
+            found.revisions[-1] = replace(found.revisions[-1], status="deployed")
+        return self._world.settles
+
+    def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
+        return self.pods(namespace, release)
+
+    def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]:
+        return ()
+
+    def prune_settings(self, namespace: str, release: str) -> tuple[str, ...]:
+        return ()
+
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
         values = self._world.running(namespace, release)
         return () if values is None else (pod("web-1-a", values),)
@@ -248,6 +280,18 @@ class FakeCharts:
 
     def lint(self, chart: Path, values_file: Path | None) -> str:
         return self.lint_output
+
+
+class FakeIncidents:
+    """Keeps incidents in memory, each under a path of its own."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Path, Incident] = {}
+
+    def save(self, incident: Incident, path: Path | None = None) -> Path:
+        path = path or Path("incidents") / f"{incident.name}.{len(self.kept)}"
+        self.kept[path] = incident
+        return path
 
 
 class FakeForwarder:

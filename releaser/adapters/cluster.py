@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import urllib3
-from kubernetes import client, config
+from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
@@ -126,6 +126,23 @@ class Cluster:
                 _request_timeout=_REQUEST_SECONDS,
             )
 
+    def await_settled(self, namespace: str, release: str, number: int, seconds: float) -> bool:
+        """Wait until a revision is no longer pending-*; False when it still is after so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            with self._asking("watching the release's records"):
+                changes = watch.Watch().stream(
+                    self._core.list_namespaced_secret,
+                    namespace,
+                    label_selector=f"owner=helm,name={release},version={number}",
+                    timeout_seconds=max(1, min(int(left), _WATCH_SECONDS)),
+                )
+                for change in changes:
+                    status = (change["object"].metadata.labels or {}).get("status", "")
+                    if change["type"] == "DELETED" or not status.startswith("pending-"):
+                        return True
+        return False
+
     def entries(self, namespace: str, release: str) -> dict[int, str]:
         """The ledger's entries by revision number; empty when there is no ledger."""
         with self._asking("reading the ledger"):
@@ -163,9 +180,7 @@ class Cluster:
         """Remove the ledger of a release that is gone: revision numbers begin anew."""
         with self._asking("removing the ledger"):
             try:
-                self._core.delete_namespaced_config_map(
-                    _ledger(release), namespace, _request_timeout=_REQUEST_SECONDS
-                )
+                self._core.delete_namespaced_config_map(_ledger(release), namespace, _request_timeout=_REQUEST_SECONDS)
             except ApiException as exc:
                 if exc.status != 404:
                     raise
@@ -186,8 +201,11 @@ class Cluster:
             pods = self._core.list_namespaced_pod(
                 namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
             ).items
-            needed = {name for spec in (*(each.spec.template.spec for each in sets), *(each.spec for each in pods))
-                      for name in _config_maps(spec)}
+            needed = {
+                name
+                for spec in (*(each.spec.template.spec for each in sets), *(each.spec for each in pods))
+                for name in _config_maps(spec)
+            }
             gone = [each.metadata.name for each in found if _kept_by_helm(each) and each.metadata.name not in needed]
             for name in gone:
                 self._core.delete_namespaced_config_map(name, namespace, _request_timeout=_REQUEST_SECONDS)

@@ -7,9 +7,16 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
-from releaser.errors import EnvironmentUnfit, NothingToRollBackTo, Refused, ReleaseFailed, ReleaseNotRestored, ReleaserError
+from releaser.errors import (
+    EnvironmentUnfit,
+    NothingToRollBackTo,
+    Refused,
+    ReleaseFailed,
+    ReleaseNotRestored,
+    ReleaserError,
+)
 from releaser.flows.build import build, load
 from releaser.flows.evidence import Kept, conclude, take_down
 from releaser.flows.guard import Consent, require_consent
@@ -84,7 +91,7 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     _preflight(target, project, values)
     image = order.image or build(project, workshop.images, workshop.source, target.reporter).image
     load(project, image, workshop.node, target.reporter)
-    with lock(target, order.promoted_from and "promote" or "deploy", wait=order.wait) as held:
+    with lock(target, (order.promoted_from and "promote") or "deploy", wait=order.wait) as held:
         target = replace(target, still_ours=held.require)
         before = settle(target, orphaned=held.taken_over_from is not None)
         if order.plan is not None:

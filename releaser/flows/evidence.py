@@ -163,9 +163,7 @@ class _Recorded:
 def _logs(target: Target, pod: PodState, mask: Mask) -> Iterator[ContainerLog]:
     for container in (*pod.init_containers, *pod.containers):
         for previous in (True, False) if container.restarts else (False,):
-            text = target.cluster.log(
-                target.namespace, pod.name, container.name, previous=previous, lines=_LOG_LINES
-            )
+            text = target.cluster.log(target.namespace, pod.name, container.name, previous=previous, lines=_LOG_LINES)
             if text:
                 yield ContainerLog(pod.name, container.name, previous, mask(text))
 

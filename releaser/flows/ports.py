@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from releaser.incident import Incident
 from releaser.ledger import HelmRevision
-from releaser.models import Image, PodState, Snapshot, TestRun, Values
+from releaser.models import Image, ObjectEvent, PodState, Snapshot, TestRun, Values
 from releaser.objects import Body, Comparison, KubeObject, Prediction
 
 
 class Records(Protocol):
-    """The labels on Helm's records."""
+    """The labels on Helm's records, and the ledger beside them."""
 
     def revision_labels(self, namespace: str, release: str) -> Mapping[int, Mapping[str, str]]: ...
 
     def label_revision(self, namespace: str, release: str, number: int, labels: Mapping[str, str]) -> None: ...
+
+    def entries(self, namespace: str, release: str) -> Mapping[int, str]: ...
+
+    def enter(self, namespace: str, release: str, number: int, text: str, known: Collection[int]) -> None: ...
+
+    def close_ledger(self, namespace: str, release: str) -> None: ...
 
 
 class Cluster(Records, Protocol):
@@ -37,6 +45,20 @@ class Cluster(Records, Protocol):
     def follow_log(self, namespace: str, pod: str, container: str, lines: int) -> Iterator[str]: ...
 
     def snapshots(self, namespace: str, release: str, deadline_seconds: float) -> Iterator[Snapshot]: ...
+
+    def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]: ...
+
+    def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]: ...
+
+    def await_settled(self, namespace: str, release: str, number: int, seconds: float) -> bool: ...
+
+    def prune_settings(self, namespace: str, release: str) -> tuple[str, ...]: ...
+
+
+class Incidents(Protocol):
+    """Where incidents are kept."""
+
+    def save(self, incident: Incident, path: Path | None = None) -> Path: ...
 
 
 class History(Protocol):

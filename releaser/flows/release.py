@@ -247,7 +247,9 @@ def _awaited(target: Target, pending: Revision) -> tuple[Revision, ...]:
     since = f"{pending.updated:%H:%M:%S} UTC"
     with step(target.reporter, "wait for Helm") as running:
         running.progress(f"revision {pending.number} is {pending.status} since {since}, and nobody holds the lock")
-        settled = target.cluster.await_settled(target.namespace, target.release, target.environment.deadline_seconds)
+        settled = target.cluster.await_settled(
+            target.namespace, target.release, pending.number, target.environment.deadline_seconds
+        )
         running.detail = "it ended" if settled else f"revision {pending.number} was left {pending.status}"
     return revisions_of(target)
 

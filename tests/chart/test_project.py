@@ -34,7 +34,9 @@ def stem(path: Path) -> str:
 )
 def test_objects_are_named_after_the_release(render: Render, release: str, name: str) -> None:
     rendered = render(release=release)
-    assert {o["metadata"]["name"] for o in rendered.objects} == {name, f"{name}-test"}
+    settings = rendered.one("ConfigMap")["metadata"]["name"]
+    assert settings.startswith(f"{name}-")
+    assert {o["metadata"]["name"] for o in rendered.objects} == {name, settings, f"{name}-test"}
 
 
 def test_long_release_names_that_differ_at_their_end_share_no_object(render: Render) -> None:
