@@ -41,6 +41,11 @@ ContextName = Annotated[
 ]
 Profile = Annotated[str, typer.Option("--profile", help="The Minikube profile.")]
 
+ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with 10 when there is something to tell.")]
+
+CHANGED = 10
+"""The exit code of `--exit-code`: not an error, and none of the errors' codes."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -179,6 +184,30 @@ def lint() -> None:
 
 
 @app.command()
+def plan(
+    env: EnvironmentName,
+    file: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Build the image and write the plan there.")
+    ] = None,
+    exit_code: ExitCode = False,
+    context: ContextName = None,
+) -> None:
+    """What a deploy would change, against the live cluster."""
+    from releaser.flows.plan import plan as flow
+    from releaser.plans import save_plan
+
+    project, wiring = _session.project, _session.wiring
+    target = _target(project, env, context)
+    workshop = wiring.workshop(project, target.environment)
+    planned = flow(project, target, workshop, wiring.live(target.environment), bind_image=file is not None)
+    if file is not None:
+        save_plan(planned, file)
+    _session.printer.result(planned)
+    if exit_code and planned.changed:
+        raise typer.Exit(CHANGED)
+
+
+@app.command()
 def deploy(env: EnvironmentName, yes: Yes = False, context: ContextName = None) -> None:
     """Release ENV: build, upgrade, follow, test; or go back."""
     from releaser.flows.deploy import deploy as flow
@@ -201,6 +230,24 @@ def rollback(
 
     target = _target(_session.project, env, context)
     _session.printer.result(flow(target, revision, _consent(yes)))
+
+
+@app.command()
+def drift(
+    env: EnvironmentName,
+    fix: Annotated[bool, typer.Option("--fix", help="Put the live objects right.")] = False,
+    exit_code: ExitCode = False,
+    yes: Yes = False,
+    context: ContextName = None,
+) -> None:
+    """Live fields that differ from the release, and who set them."""
+    from releaser.flows.drift import drift as flow
+
+    target = _target(_session.project, env, context)
+    drifted = flow(target, _session.wiring.live(target.environment), _consent(yes), fix=fix)
+    _session.printer.result(drifted)
+    if exit_code and drifted.fields and not drifted.fixed:
+        raise typer.Exit(CHANGED)
 
 
 @app.command()

@@ -9,6 +9,7 @@
     │   ├── Declined                 the operator said no, or could not be asked
     │   ├── WrongContext             the kube context is not the environment's own
     │   ├── ReleasePending           another operation holds the release
+    │   ├── StalePlan                what the plan was made from has moved
     │   └── NothingToRollBackTo      no revision was ever proven good
     ├── EnvironmentUnfit          5  the machine, Docker or the cluster is not fit
     │   ├── ToolMissing
@@ -72,6 +73,10 @@ class WrongContext(Refused):
 
 
 class ReleasePending(Refused):
+    pass
+
+
+class StalePlan(Refused):
     pass
 
 

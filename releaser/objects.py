@@ -73,6 +73,16 @@ class FieldOwner:
     operation: str
     time: datetime | None
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> FieldOwner:
+        """Of an entry of managedFields, or of the JSON that releaser writes."""
+        time = document.get("time")
+        return cls(
+            str(document.get("manager", "")),
+            str(document.get("operation", "")),
+            datetime.fromisoformat(time) if time else None,
+        )
+
 
 # -- manifests ---------------------------------------------------------------------------------------------------------
 
@@ -434,7 +444,7 @@ def managers(live: Body, address: str) -> tuple[FieldOwner, ...]:
         for entry in live.get("metadata", {}).get("managedFields") or []
         if _owns(entry.get("fieldsV1") or {}, path)
     ]
-    owners = [FieldOwner(entry.get("manager", ""), entry.get("operation", ""), _time(entry)) for entry in entries]
+    owners = [FieldOwner.read(entry) for entry in entries]
     return tuple(sorted(owners, key=lambda owner: owner.time.timestamp() if owner.time else 0.0, reverse=True))
 
 
@@ -472,7 +482,3 @@ def _child(fields: Mapping[str, Any], step: _Key | _Item, value: Any) -> Mapping
 
 def _has(item: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
     return all(item.get(name) == value for name, value in keys.items())
-
-
-def _time(entry: Mapping[str, Any]) -> datetime | None:
-    return datetime.fromisoformat(entry["time"]) if entry.get("time") else None

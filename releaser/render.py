@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from releaser import models
+from releaser import models, plans
+from releaser.objects import Mark
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -159,6 +161,104 @@ def _down(down: models.Down) -> list[RenderableType]:
     return [f"Minikube profile {down.profile}: {did}"]
 
 
+# -- live objects ------------------------------------------------------------------------------------------------------
+
+_WIDTH = 80
+_SIGNS = {
+    plans.Action.CREATE: "+",
+    plans.Action.CHANGE: "~",
+    plans.Action.DELETE: "-",
+    plans.Action.UNCHANGED: "=",
+}
+
+
+def _drift(drift: plans.Drift) -> list[RenderableType]:
+    where = f"{drift.release} in {drift.namespace}"
+    if not drift.fields:
+        return [f"{where}: as revision {drift.revision} has it"]
+    did = "differed, and are as the release has them again" if drift.fixed else "differ"
+    lines = [f"{where}, revision {drift.revision}: {_count(len(drift.fields), 'field')} {did}"]
+    lines += _by_object(drift.fields)
+    return [*lines, *([] if drift.fixed else [f"next:  releaser drift {drift.environment} --fix"])]
+
+
+def _by_object(fields: tuple[plans.DriftedField, ...]) -> list[str]:
+    lines: list[str] = []
+    for name in dict.fromkeys(field.object for field in fields):
+        lines.append(_fit(name, _WIDTH))
+        for field in (each for each in fields if each.object == name):
+            lines += _drifted(field)
+    return lines
+
+
+def _drifted(field: plans.DriftedField) -> list[str]:
+    who = field.managers[0] if field.managers else None
+    when = f", {who.time:%Y-%m-%d %H:%M:%S} UTC" if who and who.time else ""
+    by = f"  by {who.manager}{when}" if who else ""
+    if not field.address:
+        return ["  the whole object is missing" if field.live is Mark.ABSENT else "  belongs to no revision"]
+    room = (_WIDTH - len("    wanted , live ")) // 2
+    values = f"wanted {_fit(_shown(field.wanted), room)}, live {_fit(_shown(field.live), room)}"
+    lines = [f"  {_fit(field.address, _WIDTH - 2)}", f"    {values}"]
+    if len(lines[-1]) + len(by) > _WIDTH:
+        return [*lines, f"  {by}"] if by else lines
+    return [*lines[:-1], lines[-1] + by]
+
+
+def _plan(plan: plans.Plan) -> list[RenderableType]:
+    base = f"revision {plan.base_revision}" if plan.base_revision else "nothing installed"
+    lines = [f"{plan.release} in {plan.namespace} (context {plan.context}), {base}", f"image {plan.image}"]
+    for change in plan.changes:
+        if change.action is not plans.Action.UNCHANGED:
+            lines += _change(change)
+    if plan.by_hand:
+        lines += ["", "changed by hand since the last release:", *_by_object(plan.by_hand), ""]
+    return [*lines, _counts(plan)]
+
+
+def _change(change: plans.ObjectChange) -> list[str]:
+    sign = "!" if change.immutable else _SIGNS[change.action]
+    more = "  restarts its pods" if change.restarts else ""
+    lines = [f"{sign} {_fit(change.object, _WIDTH - 2 - len(more))}{more}"]
+    lines += [f"  ! {_fit(address, _WIDTH - 20)} can't be changed" for address in change.immutable]
+    return lines if change.action is plans.Action.CREATE else [*lines, *map(_planned, change.fields)]
+
+
+def _planned(field: plans.PlannedField) -> str:
+    if field.before is Mark.HIDDEN and field.after is Mark.CHANGED:
+        values = field.after.value
+    else:
+        values = f"{_fit(_shown(field.before), 22)} -> {_fit(_shown(field.after), 22)}"
+    return f"  {_fit(field.address, _WIDTH - 4 - len(values))}: {values}"
+
+
+def _counts(plan: plans.Plan) -> str:
+    counts = [
+        f"{sum(each.action is action for each in plan.changes)} to {action}"
+        for action in (plans.Action.CREATE, plans.Action.CHANGE, plans.Action.DELETE)
+    ]
+    same = sum(each.action is plans.Action.UNCHANGED for each in plan.changes)
+    return f"plan: {', '.join(counts)}, {same} unchanged"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mark):
+        return value.value
+    return value.replace("\n", "\\n") if isinstance(value, str) and value else json.dumps(value)
+
+
+def _fit(text: str, room: int) -> str:
+    """At most `room` characters; what is too long loses its middle."""
+    if len(text) <= room:
+        return text
+    tail = (room - 3) * 2 // 3
+    return f"{text[: room - 3 - tail]}...{text[-tail:]}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Built: _built,
     models.Loaded: _loaded,
@@ -170,6 +270,8 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Destroyed: _destroyed,
     models.Opened: _opened,
     models.Diagnosis: _diagnosis,
+    plans.Drift: _drift,
+    plans.Plan: _plan,
     models.Up: _up,
     models.Down: _down,
 }

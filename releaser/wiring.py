@@ -9,6 +9,7 @@ from releaser.models import Reporter
 from releaser.settings import Environment, Project
 
 if TYPE_CHECKING:
+    from releaser.adapters.live import LiveObjects
     from releaser.adapters.minikube import Minikube
     from releaser.adapters.process import Process
     from releaser.adapters.tools import Tools
@@ -69,6 +70,11 @@ class Wiring:
 
         helm = Helm(self.process, self.tools, environment.context)
         return Target(project.release, environment, helm, Cluster(environment.context), self._reporter)
+
+    def live(self, environment: Environment) -> LiveObjects:
+        from releaser.adapters.live import LiveObjects
+
+        return LiveObjects(environment.context)
 
     def forwarder(self, environment: Environment) -> Forwarder:
         from releaser.adapters.forward import KubectlForwarder

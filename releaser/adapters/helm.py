@@ -6,6 +6,7 @@ pyhelm3 is async; here async begins and ends: each public method is one `asyncio
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from pyhelm3.errors import ReleaseNotFoundError
 
 from releaser.adapters.process import Finished, Process
 from releaser.adapters.tools import Tools
-from releaser.errors import EnvironmentUnfit, InvalidInput, ReleasePending, ReleaserError, ToolFailed
+from releaser.errors import EnvironmentUnfit, InvalidInput, Refused, ReleasePending, ReleaserError, ToolFailed
 from releaser.ledger import HelmRevision
 from releaser.models import TestRun, Values
 
@@ -141,12 +142,41 @@ class Helm:
         log = "\n".join(part.strip() for part in (_pod_logs(finished.stdout), finished.stderr) if part.strip())
         return TestRun(finished.exit_status == 0, log)
 
+    def manifest(self, release: str, namespace: str, number: int) -> str:
+        """The manifest of a revision as it was sent, hooks not included. Raises Refused when there is no such one."""
+        return self._get("manifest", release, namespace, number).stdout
+
+    def values(self, release: str, namespace: str, number: int) -> Values:
+        """The values that were given to a revision, without the chart's own. Raises Refused as `manifest`."""
+        values: Values = json.loads(self._get("values", release, namespace, number, "--output", "json").stdout) or {}
+        return values
+
+    def _get(self, what: str, release: str, namespace: str, number: int, *more: str) -> Finished:
+        argv = ["get", what, release, "--namespace", namespace, "--revision", str(number), *more]
+        try:
+            return self._command().finish(argv)
+        except ReleaseNotFoundError as exc:
+            raise Refused(
+                f"{release} in {namespace} has no revision {number}", hint="releaser history ENV shows those it has"
+            ) from exc
+
     # -- charts --------------------------------------------------------------------------------------------------------
 
     def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str:
         """The rendered manifest. Raises InvalidInput with Helm's own message."""
         files = ["--values", str(values_file)] if values_file else []
         return self._command().finish(["template", release, str(chart), "--namespace", namespace, *files]).stdout
+
+    def render(self, release: str, namespace: str, chart: Path, values: Values) -> str:
+        """The manifest that `upgrade` would send, rendered beside the cluster so that lookups see it.
+
+        Raises InvalidInput and ReleasePending as `upgrade` does.
+        """
+        argv = ["upgrade", release, str(chart), "--namespace", namespace, "--install", "--reset-values"]
+        finished = self._command().finish(
+            [*argv, "--dry-run=server", "--output", "json", "--values", "-"], json.dumps(values).encode()
+        )
+        return str(json.loads(finished.stdout)["manifest"])
 
     def lint(self, chart: Path, values_file: Path | None) -> str:
         """What `helm lint --strict` prints; its findings stand on stdout whether it fails or not."""

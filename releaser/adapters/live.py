@@ -160,6 +160,8 @@ class LiveObjects:
         try:
             return Prediction(wanted, live, self._apply(wanted, dry_run=True))
         except _Refused as exc:
+            if exc.code == _NOT_FOUND:  # the namespace is yet to be made
+                return Prediction(wanted, None, wanted.body)
             if exc.code != _INVALID:
                 raise self._mapped(exc, f"trying {wanted.ref}") from exc
             refused = tuple(Refusal(field, message, field) for field, message in exc.causes) or (Refusal("", str(exc)),)
@@ -174,26 +176,30 @@ class LiveObjects:
         write is followed by Helm's own apply, which makes it an owner again, and by the removal of our name.
         """
         wanted = compared.wanted
-        doing = f"repairing {wanted.ref}"
-        try:
-            if compared.live is None:
-                self._apply(wanted)
+        for _ in range(_ATTEMPTS):
+            try:
+                self._restore(compared)
                 return
-            body = self._restored(compared)
-            if not _applied_by_helm(compared.live):
-                self._put(wanted, body, manager=_HELM)
-                return
-            self._put(wanted, body, manager=_OURS)
-            self._sign_off(wanted, self._apply(wanted))
-        except _Refused as exc:
-            raise self._mapped(exc, doing) from exc
+            except _Refused as exc:
+                if exc.code != _CONFLICT:
+                    raise self._mapped(exc, f"repairing {wanted.ref}") from exc
+            compared = self.compare(wanted)
+        raise EnvironmentUnfit(f"While repairing {wanted.ref}: it changes faster than it can be written")
 
-    def _restored(self, compared: Comparison) -> Body:
-        assert compared.live is not None
-        body = replacement(compared.wanted.body, compared.live)
+    def _restore(self, compared: Comparison) -> None:
+        wanted, live = compared.wanted, compared.live
+        if live is None:
+            self._apply(wanted)
+            return
+        body = replacement(wanted.body, live)
         for refusal in compared.refused:
-            keep(body, compared.live, refusal.field)
-        return body
+            keep(body, live, refusal.field)
+        if not _applied_by_helm(live):
+            self._put(wanted, body, manager=_HELM)
+            return
+        self._put(wanted, body, manager=_OURS)
+        if not compared.refused:  # Helm's apply would be refused, too
+            self._sign_off(wanted, self._apply(wanted))
 
     def _sign_off(self, wanted: KubeObject, live: Body) -> None:
         """Take ourselves out of the field managers: of all that we wrote, Helm is an owner by now."""
