@@ -21,7 +21,7 @@ from releaser.errors import EnvironmentUnfit, ReleaserError
 
 if TYPE_CHECKING:
     from releaser.flows.guard import Consent
-    from releaser.flows.release import Target
+    from releaser.flows.target import Target
     from releaser.settings import Project
     from releaser.wiring import Wiring
 
@@ -38,6 +38,9 @@ EnvironmentName = Annotated[str, typer.Argument(metavar="ENV", help="A values-EN
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask, even for a protected environment.")]
 ContextName = Annotated[
     str | None, typer.Option("--context", help="Refuse unless this is the environment's kube context.")
+]
+WaitLock = Annotated[
+    bool, typer.Option("--wait-lock/--no-wait-lock", help="Wait while somebody else releases here, or refuse.")
 ]
 Profile = Annotated[str, typer.Option("--profile", help="The Minikube profile.")]
 
@@ -166,9 +169,10 @@ def load(env: EnvironmentName) -> None:
     from releaser.flows.build import load as flow
 
     project = _session.project
-    workshop = _session.wiring.workshop(project, project.environment(env))
-    image = build_flow(project, workshop.images, workshop.source, _session.printer).image
-    _session.printer.result(flow(project, image, workshop.node, _session.printer))
+    wiring = _session.wiring
+    node = wiring.node(project.environment(env))
+    image = build_flow(project, wiring.images, wiring.source(project), _session.printer).image
+    _session.printer.result(flow(project, image, node, _session.printer))
 
 
 @app.command()
@@ -196,10 +200,10 @@ def plan(
     from releaser.flows.plan import plan as flow
     from releaser.plans import save_plan
 
-    project, wiring = _session.project, _session.wiring
+    project = _session.project
     target = _target(project, env, context)
-    workshop = wiring.workshop(project, target.environment)
-    planned = flow(project, target, workshop, wiring.live(target.environment), bind_image=file is not None)
+    workshop = _session.wiring.workshop(target.environment)
+    planned = flow(project, target, workshop, target.live, bind_image=file is not None)
     if file is not None:
         save_plan(planned, file)
     _session.printer.result(planned)
@@ -208,14 +212,43 @@ def plan(
 
 
 @app.command()
-def deploy(env: EnvironmentName, yes: Yes = False, context: ContextName = None) -> None:
+def deploy(
+    env: EnvironmentName,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="Do exactly what this plan says, or nothing.")
+    ] = None,
+    yes: Yes = False,
+    wait: WaitLock = True,
+    context: ContextName = None,
+) -> None:
     """Release ENV: build, upgrade, follow, test; or go back."""
+    from releaser.flows.deploy import Order
     from releaser.flows.deploy import deploy as flow
+    from releaser.plans import load_plan
 
     project = _session.project
     target = _target(project, env, context)
-    workshop = _session.wiring.workshop(project, target.environment)
-    _session.printer.result(flow(project, target, workshop, _consent(yes)))
+    order = Order(plan=load_plan(plan_file) if plan_file else None, wait=wait)
+    workshop = _session.wiring.workshop(target.environment)
+    _session.printer.result(flow(project, target, workshop, _consent(yes), order))
+
+
+@app.command()
+def promote(
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="Where the image was proven good.")],
+    env: Annotated[str, typer.Argument(metavar="TO", help="Where it goes.")],
+    yes: Yes = False,
+    wait: WaitLock = True,
+    context: ContextName = None,
+) -> None:
+    """Release to TO the very image that runs in FROM."""
+    from releaser.flows.promote import promote as flow
+
+    project, wiring = _session.project, _session.wiring
+    goal, source = _target(project, env, context), _target(project, origin, None)
+    workshop = wiring.workshop(goal.environment)
+    node = wiring.node(source.environment)
+    _session.printer.result(flow(project, source, node, goal, workshop, _consent(yes), wait=wait))
 
 
 @app.command()
@@ -223,13 +256,14 @@ def rollback(
     env: EnvironmentName,
     revision: Annotated[int | None, typer.Argument(metavar="[REV]", help="Default: the newest good one.")] = None,
     yes: Yes = False,
+    wait: WaitLock = True,
     context: ContextName = None,
 ) -> None:
     """Return to REV, or to the newest revision proven good."""
     from releaser.flows.rollback import rollback as flow
 
     target = _target(_session.project, env, context)
-    _session.printer.result(flow(target, revision, _consent(yes)))
+    _session.printer.result(flow(target, revision, _consent(yes), wait=wait))
 
 
 @app.command()
@@ -244,7 +278,7 @@ def drift(
     from releaser.flows.drift import drift as flow
 
     target = _target(_session.project, env, context)
-    drifted = flow(target, _session.wiring.live(target.environment), _consent(yes), fix=fix)
+    drifted = flow(target, target.live, _consent(yes), fix=fix)
     _session.printer.result(drifted)
     if exit_code and drifted.fields and not drifted.fixed:
         raise typer.Exit(CHANGED)

@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from releaser.adapters.minikube import Minikube
     from releaser.adapters.process import Process
     from releaser.adapters.tools import Tools
-    from releaser.flows.deploy import Workshop
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
-    from releaser.flows.ports import Images
-    from releaser.flows.release import Target
+    from releaser.flows.ports import Images, Node
+    from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
     from releaser.models import Source
@@ -56,20 +55,37 @@ class Wiring:
 
         return source(self.process, project.root)
 
-    def workshop(self, project: Project, environment: Environment) -> Workshop:
-        from releaser.adapters.node import MinikubeNode
-        from releaser.flows.deploy import Workshop
+    def workshop(self, environment: Environment) -> Workshop:
+        from releaser.flows.target import Workshop
 
-        node = MinikubeNode(self.process, self.tools, environment.context)
-        return Workshop(self.charts, self.images, node, self.source(project))
+        return Workshop(self.charts, self.images, self.node(environment))
+
+    def node(self, environment: Environment) -> Node:
+        from releaser.adapters.node import MinikubeNode
+
+        return MinikubeNode(self.process, self.tools, environment.context)
 
     def target(self, project: Project, environment: Environment) -> Target:
         from releaser.adapters.cluster import Cluster
         from releaser.adapters.helm import Helm
-        from releaser.flows.release import Target
+        from releaser.adapters.incidents import IncidentDirectory
+        from releaser.adapters.lease import LeaseObjects
+        from releaser.adapters.prober import ServiceProber
+        from releaser.flows.target import Target
 
-        helm = Helm(self.process, self.tools, environment.context)
-        return Target(project.release, environment, helm, Cluster(environment.context), self._reporter)
+        cluster = Cluster(environment.context)
+        return Target(
+            release=project.release,
+            environment=environment,
+            source=self.source(project),
+            helm=Helm(self.process, self.tools, environment.context),
+            cluster=cluster,
+            live=self.live(environment),
+            leases=LeaseObjects(environment.context),
+            prober=ServiceProber(cluster),
+            incidents=IncidentDirectory(project.root / "incidents"),
+            reporter=self._reporter,
+        )
 
     def live(self, environment: Environment) -> LiveObjects:
         from releaser.adapters.live import LiveObjects

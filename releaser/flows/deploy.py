@@ -22,10 +22,9 @@ from releaser.flows.evidence import Kept, conclude, take_down
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.lint import lint
 from releaser.flows.lock import lock
-from releaser.flows.plan import plan, require_unchanged
-from releaser.flows.ports import Images, Node, Probing
+from releaser.flows.plan import plan
+from releaser.flows.ports import Probing
 from releaser.flows.release import (
-    Target,
     lost_requests,
     prove,
     record,
@@ -35,9 +34,9 @@ from releaser.flows.release import (
     revisions_of,
     settle,
 )
+from releaser.flows.target import Target, Workshop
 from releaser.interrupts import Interrupted, deferred
 from releaser.ledger import labels, newest_good
-from releaser.lint.helm import Charts
 from releaser.located import load_mapping
 from releaser.models import (
     Deployed,
@@ -46,11 +45,10 @@ from releaser.models import (
     Note,
     PodProblem,
     Revision,
-    Source,
     Values,
     Verdict,
 )
-from releaser.plans import Plan
+from releaser.plans import Plan, require_unchanged
 from releaser.rollout import cause_of_refusal
 from releaser.settings import Project
 from releaser.steps import step
@@ -58,16 +56,6 @@ from releaser.values import merge, with_image
 
 # Clocks differ a little: evidence may be so much older than the deploy seems to be.
 _CLOCK_SKEW = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """Where the image comes from and goes to."""
-
-    charts: Charts
-    images: Images
-    node: Node
-    source: Source
 
 
 @dataclass(frozen=True)
@@ -89,13 +77,13 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     lint(project, [environment], workshop.charts, target.reporter)
     values: Values = load_mapping(environment.values_file).data
     _preflight(target, project, values)
-    image = order.image or build(project, workshop.images, workshop.source, target.reporter).image
+    image = order.image or build(project, workshop.images, target.source, target.reporter).image
     load(project, image, workshop.node, target.reporter)
     with lock(target, (order.promoted_from and "promote") or "deploy", wait=order.wait) as held:
         target = replace(target, still_ours=held.require)
         before = settle(target, orphaned=held.taken_over_from is not None)
         if order.plan is not None:
-            require_unchanged(order.plan, plan(project, target, workshop))
+            require_unchanged(order.plan, plan(project, target, workshop, target.live, bind_image=True))
         after = _Attempt(project, target, with_image(values, image), image, before, order).run()
     url = target.cluster.service_url(target.namespace, target.release)
     return Deployed(environment.name, before[0] if before else None, after, image, url, time.monotonic() - started)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from releaser.errors import Refused, ReleaseNotRestored
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.ports import Live
-from releaser.flows.release import Target, follow, history, require_no_pending
+from releaser.flows.release import follow, history, require_no_pending
 from releaser.flows.restore import compare, extras, released, repair
+from releaser.flows.target import Target
 from releaser.models import Revision
 from releaser.objects import Comparison, FieldDifference, KubeObject, extra, managers, masked
 from releaser.plans import Drift, DriftedField
@@ -70,9 +71,10 @@ def _fix(target: Target, live: Live, manifest: str, newest: str, fields: tuple[D
             detail="\n".join(f"{each.object_ref} {each.address}".strip() for each in rest),
             hint="a field that can't be changed needs its object deleted; then repeat with --fix",
         )
-    if any(each.object.startswith("deployment/") for each in fields) and (problem := follow(target)):
+    if any(each.object.startswith("deployment/") for each in fields) and (problems := follow(target)):
         raise ReleaseNotRestored(
-            f"the fields are those of the release again, but its rollout failed: {problem.cause}, {problem.where}",
-            detail=problem.message,
+            "the fields are those of the release again, but its rollout failed: "
+            f"{problems[0].cause}, {problems[0].where}",
+            detail=problems[0].message,
             hint=f"releaser status {target.environment.name}; releaser logs {target.environment.name}",
         )

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from releaser.errors import ReleaserError
-from releaser.flows.release import Target
+from releaser.flows.target import Target
 from releaser.incident import (
     Changes,
     ContainerLog,

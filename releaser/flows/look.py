@@ -9,7 +9,8 @@ from typing import Protocol
 
 from releaser.errors import Refused, ReleaserError, UsageError
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.release import Target, history
+from releaser.flows.release import history
+from releaser.flows.target import Target
 from releaser.models import Destroyed, History, Opened, PodState, ReleaseStatus
 from releaser.steps import step
 

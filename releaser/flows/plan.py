@@ -7,11 +7,11 @@ from pathlib import Path
 
 from releaser.errors import InvalidInput
 from releaser.flows.build import app_version, build
-from releaser.flows.deploy import Workshop
 from releaser.flows.drift import drifted, standing
 from releaser.flows.ports import Live
-from releaser.flows.release import Target, history, require_no_pending
+from releaser.flows.release import history, require_no_pending
 from releaser.flows.restore import released
+from releaser.flows.target import Target, Workshop
 from releaser.located import load_mapping
 from releaser.models import Image
 from releaser.objects import (
@@ -73,7 +73,7 @@ def plan(project: Project, target: Target, workshop: Workshop, live: Live, *, bi
 
 def _image(project: Project, target: Target, workshop: Workshop, *, build_it: bool) -> Image:
     if build_it:
-        return build(project, workshop.images, workshop.source, target.reporter).image
+        return build(project, workshop.images, target.source, target.reporter).image
     return workshop.images.identify(project.image_repository, app_version(project), project.dockerfile)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from releaser.errors import Refused, UsageError
-from releaser.flows.deploy import Order, Workshop, deploy
+from releaser.flows.deploy import Order, deploy
 from releaser.flows.guard import Consent
 from releaser.flows.ports import Node
-from releaser.flows.release import Target, revisions_of
+from releaser.flows.release import revisions_of
+from releaser.flows.target import Target, Workshop
 from releaser.models import Deployed, Image, Verdict
 from releaser.settings import Project
 from releaser.steps import step

@@ -4,12 +4,11 @@ recording the verdict."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from releaser.errors import NothingToRollBackTo, ReleaseNotRestored
-from releaser.flows.ports import Cluster, Helm, History, Incidents, Leases, Live, Prober, Probing, Records
+from releaser.errors import NothingToRollBackTo, ReleaseNotRestored, ReleasePending
+from releaser.flows.ports import History, Probing, Records
 from releaser.flows.restore import prove_state, repair
+from releaser.flows.target import Target
 from releaser.ledger import entry_text, newest_good, revisions, verdict_label, who
 from releaser.models import (
     Cause,
@@ -19,43 +18,12 @@ from releaser.models import (
     Phase,
     PodProblem,
     PodsChanged,
-    Reporter,
     Revision,
     Rollout,
-    Source,
     Verdict,
 )
 from releaser.rollout import Judge
-from releaser.settings import Environment
 from releaser.steps import step
-
-
-def _nothing() -> None:
-    """Nobody else may work here anyway."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One release in one environment, and the hands to work on it.
-
-    `still_ours` raises when the lock was lost: it is asked before each change.
-    """
-
-    release: str
-    environment: Environment
-    source: Source
-    helm: Helm
-    cluster: Cluster
-    live: Live
-    leases: Leases
-    prober: Prober
-    incidents: Incidents
-    reporter: Reporter
-    still_ours: Callable[[], None] = _nothing
-
-    @property
-    def namespace(self) -> str:
-        return self.environment.namespace
 
 
 def history(release: str, namespace: str, helm: History, records: Records) -> tuple[Revision, ...]:
@@ -79,6 +47,16 @@ def revision(target: Target, number: int) -> Revision:
         f"{target.release} in {target.namespace} has no revision {number}",
         hint=f"releaser history {target.environment.name} shows those that there are",
     )
+
+
+def require_no_pending(target: Target, revisions: tuple[Revision, ...]) -> None:
+    """For commands that only look, and can't settle what was left behind."""
+    if revisions and revisions[0].pending:
+        raise ReleasePending(
+            f"{target.release} in {target.namespace} is {revisions[0].status} since "
+            f"{revisions[0].updated:%Y-%m-%d %H:%M:%S} UTC: another operation runs, or was interrupted",
+            hint=f"wait for it; if nobody works on it, `releaser rollback {target.environment.name}` settles it",
+        )
 
 
 # -- proof -------------------------------------------------------------------------------------------------------------
@@ -206,11 +184,11 @@ def _make_identical(target: Target, good: Revision, number: int) -> None:
     with step(target.reporter, "compare live objects") as running:
         manifest = target.helm.manifest(target.release, target.namespace, number)
         before = target.helm.manifest(target.release, target.namespace, number - 1) if number > 1 else ""
-        differing = prove_state(target, manifest, before)
+        differing = prove_state(target, target.live, manifest, before)
         if differing:
             running.progress(f"{len(differing)} fields differ from revision {good.number}: repairing")
             target.still_ours()
-            left = repair(target, manifest, before)
+            left = repair(target, target.live, manifest, before)
             running.detail = f"{len(differing)} fields repaired" if not left else f"{len(left)} fields differ"
         else:
             left, running.detail = (), f"identical to revision {good.number}"
@@ -218,7 +196,7 @@ def _make_identical(target: Target, good: Revision, number: int) -> None:
     if left:
         raise ReleaseNotRestored(
             f"revision {good.number} is back as revision {number}, but {len(left)} live fields differ from it",
-            detail="\n".join(each.line for each in left),
+            detail="\n".join(f"{each.object_ref} {each.address}".strip() for each in left),
             hint=f"releaser drift {target.environment.name}; then releaser drift {target.environment.name} --fix",
             cause=Cause.NOT_IDENTICAL,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from releaser.errors import ReleaserError
 from releaser.flows.ports import Live
-from releaser.flows.release import Target
+from releaser.flows.target import Target
 from releaser.models import Note
 from releaser.objects import (
     Comparison,

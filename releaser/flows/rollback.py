@@ -8,7 +8,8 @@ from dataclasses import replace
 from releaser.errors import NothingToRollBackTo, Refused
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.lock import lock
-from releaser.flows.release import Target, good_before, return_to, revision, revisions_of, settle
+from releaser.flows.release import good_before, return_to, revision, revisions_of, settle
+from releaser.flows.target import Target
 from releaser.interrupts import deferred
 from releaser.models import LedgerEntry, Note, Revision, RolledBack, Verdict
 from releaser.steps import step
