@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from releaser.errors import InvalidInput, ReleasePending
+from releaser.errors import InvalidInput, Refused, ReleasePending
+from releaser.expected import keep, replacement
 from releaser.incident import Incident
 from releaser.ledger import HelmRevision
 from releaser.models import (
@@ -23,6 +27,16 @@ from releaser.models import (
     StepEnded,
     TestRun,
     Values,
+)
+from releaser.objects import (
+    RELEASE_NAME,
+    Body,
+    Comparison,
+    KubeObject,
+    Prediction,
+    Refusal,
+    as_released,
+    parse_manifest,
 )
 
 
@@ -53,6 +67,8 @@ class World:
     def __init__(self) -> None:
         self.releases: dict[tuple[str, str], _Release] = {}
         self.ledgers: dict[tuple[str, str], dict[int, str]] = {}
+        self.objects: dict[tuple[str, str, str, str], Body] = {}
+        self.applied: dict[tuple[str, str, str, str], Body] = {}
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.settles = False
 
@@ -60,6 +76,73 @@ class World:
         """Values of what runs: those of the newest revision."""
         found = self.releases.get((namespace, release))
         return found.values[found.revisions[-1].number] if found else None
+
+    # -- live objects --------------------------------------------------------------------------------------------------
+
+    def apply(self, release: str, namespace: str, manifest: str) -> None:
+        """As Helm does: what it applied before and doesn't any more goes, what others added stays."""
+        objects = as_released(parse_manifest(manifest, namespace), release, namespace)
+        wanted = {each.identity for each in objects}
+        for identity, body in list(self.objects.items()):
+            mine = (body["metadata"].get("annotations") or {}).get(RELEASE_NAME) == release
+            if identity[2] == namespace and mine and identity in self.applied and identity not in wanted:
+                del self.objects[identity], self.applied[identity]
+        for each in objects:
+            self.write(each, applied(self.objects.get(each.identity), self.applied.get(each.identity), each.body))
+            self.applied[each.identity] = each.body
+
+    def write(self, one: KubeObject, body: Body) -> None:
+        version = int(self.objects.get(one.identity, {"metadata": {}})["metadata"].get("resourceVersion", "0"))
+        own = {"uid": f"uid of {one.ref}", "resourceVersion": str(version + 1)}
+        self.objects[one.identity] = {**body, "metadata": {**body["metadata"], **own}}
+
+
+def applied(live: Body | None, before: Body | None, wanted: Body) -> Body:
+    """Server-side apply, by one manager, of maps."""
+    body: Body = deepcopy(live or {})
+    _drop(body, before or {}, wanted)
+    _lay(body, wanted)
+    return body
+
+
+def _drop(body: Body, before: Body, wanted: Body) -> None:
+    for key, value in before.items():
+        if key not in wanted:
+            body.pop(key, None)
+        elif all(isinstance(each, dict) for each in (value, wanted[key], body.get(key))):
+            _drop(body[key], value, wanted[key])
+
+
+def _lay(body: Body, wanted: Body) -> None:
+    for key, value in wanted.items():
+        if isinstance(value, dict) and isinstance(body.get(key), dict):
+            _lay(body[key], value)
+        else:
+            body[key] = deepcopy(value)
+
+
+def rendered(release: str, values: Values) -> str:
+    """The fake chart: a ConfigMap with `text`, and a Deployment with the image; `extra` adds a Secret."""
+    image = values.get("image") or {}
+    container = {"name": "web", "image": f"{image.get('repository', 'web')}:{image.get('tag', '')}"}
+    objects: list[Body] = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"text": values.get("text", "a")}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {},
+            "spec": {
+                "replicas": values.get("replicaCount", 1),
+                "selector": {"matchLabels": {"app": values.get("selector", release)}},
+                "template": {"spec": {"containers": [container]}},
+            },
+        },
+    ]
+    if values.get("extra"):
+        objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {"key": values["extra"]}})
+    for each in objects:
+        each["metadata"] = {"name": release}
+    return "".join(f"---\n# Source: web/templates/web.yaml\n{json.dumps(each)}\n" for each in objects)
 
 
 class FakeHelm:
@@ -81,16 +164,35 @@ class FakeHelm:
         number = self._add(found, "failed" if failed else "deployed", "Upgrade complete", dict(labels), values)
         if failed:
             raise InvalidInput("While running helm upgrade: chart or values were refused", detail="exceeded quota")
+        self._world.apply(release, namespace, rendered(release, values))
         return number
+
+    def manifest(self, release: str, namespace: str, number: int) -> str:
+        return rendered(release, self.values(release, namespace, number))
+
+    def values(self, release: str, namespace: str, number: int) -> Values:
+        found = self._world.releases.get((namespace, release))
+        if found is None or number not in found.values:
+            raise Refused(f"{release} in {namespace} has no revision {number}")
+        return found.values[number]
+
+    def render(self, release: str, namespace: str, chart: Path, values: Values) -> str:
+        if values.get("unknownKey"):
+            raise InvalidInput("While running helm upgrade: chart or values were refused", detail="unknownKey")
+        if found := self._world.releases.get((namespace, release)):
+            self._refuse_pending(found)
+        return rendered(release, values)
 
     def rollback(self, release: str, namespace: str, number: int) -> None:
         found = self._world.releases[(namespace, release)]
         self._add(
             found, "deployed", f"Rollback to {number}", found.labels[number], found.values[number], rollback_of=number
         )
+        self._world.apply(release, namespace, rendered(release, found.values[number]))
 
     def uninstall(self, release: str, namespace: str) -> None:
-        self._world.releases.pop((namespace, release), None)
+        if self._world.releases.pop((namespace, release), None):
+            self._world.apply(release, namespace, "")
 
     def test(self, release: str, namespace: str, deadline_seconds: float) -> TestRun:
         values = self._world.running(namespace, release) or {}
@@ -227,6 +329,83 @@ def pod(name: str, values: Values, *, ready: bool = True) -> PodState:
         image_id="sha256:1",
     )
     return PodState(name, "Running", True, ready and not crash, False, (state,), owner_uid="rs-1", node="n1")
+
+
+class FakeLive:
+    """World's objects as the API server would show them. A Deployment's selector can't be changed."""
+
+    context = "fake"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.unwritable: set[str] = set()
+
+    def cluster_uid(self) -> str:
+        return "uid of the fake cluster"
+
+    def get(self, wanted: KubeObject) -> Body | None:
+        return deepcopy(self._world.objects.get(wanted.identity))
+
+    def owned(self, release: str, namespace: str, kinds: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
+        sorts = {each.identity[:3] for each in kinds}
+        return tuple(
+            KubeObject(body["apiVersion"], body["kind"], namespace, body["metadata"]["name"], body)
+            for identity, body in self._world.objects.items()
+            if identity[:3] in sorts and (body["metadata"].get("annotations") or {}).get(RELEASE_NAME) == release
+        )
+
+    def compare(self, wanted: KubeObject) -> Comparison:
+        live = self.get(wanted)
+        if live is None:
+            return Comparison(wanted, None)
+        body = replacement(wanted.body, live)
+        refused = self._refused(wanted, live)
+        for each in refused:
+            keep(body, live, each.field)
+        return Comparison(wanted, live, body, refused)
+
+    def predict(self, wanted: KubeObject) -> Prediction:
+        live = self.get(wanted)
+        refused = self._refused(wanted, live) if live else ()
+        if refused:
+            return Prediction(wanted, live, None, refused)
+        return Prediction(wanted, live, applied(live, self._world.applied.get(wanted.identity), wanted.body))
+
+    def restore(self, compared: Comparison) -> None:
+        wanted = compared.wanted
+        if wanted.ref in self.unwritable:
+            raise InvalidInput(f"While repairing {wanted.ref}: refused")
+        self._world.write(wanted, wanted.body if compared.expected is None else compared.expected)
+
+    def delete(self, live: KubeObject) -> None:
+        self._world.objects.pop(live.identity, None)
+
+    def edit(self, ref: str, change: Callable[[Body], Any], manager: str = "kubectl-edit") -> None:
+        """As somebody would by hand."""
+        for identity, body in self._world.objects.items():
+            one = KubeObject(body["apiVersion"], body["kind"], identity[2], body["metadata"]["name"], body)
+            if one.ref == ref:
+                edited = deepcopy(body)
+                change(edited)
+                entry = {"manager": manager, "operation": "Update", "time": "2026-01-01T00:00:00Z"}
+                fields = _fields(edited, body)
+                edited["metadata"]["managedFields"] = [{**entry, "fieldsV1": fields}]
+                self._world.write(one, edited)
+                return
+        raise KeyError(ref)
+
+    def _refused(self, wanted: KubeObject, live: Body) -> tuple[Refusal, ...]:
+        if wanted.kind == "Deployment" and live["spec"]["selector"] != wanted.body["spec"]["selector"]:
+            return (Refusal("spec.selector", "field is immutable", "spec.selector"),)
+        return ()
+
+
+def _fields(edited: Any, before: Any) -> dict[str, Any]:
+    """fieldsV1 of what an edit changed, of maps."""
+    if not isinstance(edited, dict):
+        return {}
+    old = before if isinstance(before, dict) else {}
+    return {f"f:{key}": _fields(value, old.get(key)) for key, value in edited.items() if value != old.get(key)}
 
 
 class FakeImages:

@@ -13,8 +13,9 @@ from releaser.adapters.cluster import Cluster
 from releaser.adapters.helm import Helm as RealHelm
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
-from releaser.errors import InvalidInput
+from releaser.errors import InvalidInput, Refused
 from releaser.flows.ports import Helm, Records
+from releaser.objects import parse_manifest
 from tests.fakes import FakeCluster, FakeHelm, Recorder, World
 
 
@@ -110,6 +111,39 @@ def test_an_object_that_the_api_server_refuses_leaves_a_failed_revision(side: Si
     assert side.statuses()[-1] == (2, "failed")
     side.helm.rollback("web", side.namespace, 1)
     assert side.statuses()[-1] == (3, "deployed")
+
+
+def text_of(manifest: str) -> str:
+    [found] = [each for each in parse_manifest(manifest, "any") if each.ref == "configmap/web"]
+    return str(found.body["data"]["text"])
+
+
+def test_each_revision_keeps_its_manifest_and_its_values(side: Side) -> None:
+    side.upgrade({})
+    side.upgrade({"text": "b"})
+    side.helm.rollback("web", side.namespace, 1)
+    assert [text_of(side.helm.manifest("web", side.namespace, number)) for number in (1, 2, 3)] == ["a", "b", "a"]
+    assert [side.helm.values("web", side.namespace, number) for number in (1, 2, 3)] == [{}, {"text": "b"}, {}]
+
+
+def test_a_revision_that_is_not_there_has_no_manifest_and_no_values(side: Side) -> None:
+    for ask in (side.helm.manifest, side.helm.values):
+        with pytest.raises(Refused, match="no revision 1"):
+            ask("web", side.namespace, 1)
+
+
+def test_rendering_tells_what_an_upgrade_would_send_and_does_nothing(side: Side) -> None:
+    assert text_of(side.helm.render("web", side.namespace, side.chart, {"text": "b"})) == "b"
+    assert side.statuses() == []
+    side.upgrade({"text": "b"})
+    assert text_of(side.helm.render("web", side.namespace, side.chart, {})) == "a"
+    assert side.statuses() == [(1, "deployed")]
+
+
+def test_rendering_refuses_values_as_an_upgrade_does(side: Side) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        side.helm.render("web", side.namespace, side.chart, {"unknownKey": True})
+    assert "unknownKey" in caught.value.detail
 
 
 def test_an_uninstalled_release_has_no_history(side: Side) -> None:

@@ -13,7 +13,7 @@ from releaser.flows.guard import Consent
 from releaser.flows.release import Target
 from releaser.models import Source
 from releaser.settings import Project, load_project
-from tests.fakes import FakeCharts, FakeCluster, FakeHelm, FakeImages, FakeNode, Recorder, World
+from tests.fakes import FakeCharts, FakeCluster, FakeHelm, FakeImages, FakeLive, FakeNode, Recorder, World
 
 
 @pytest.fixture
@@ -77,6 +77,10 @@ class Bench:
 
     def target(self, environment: str) -> Target:
         return Target("web", self.project.environment(environment), self.helm, self.cluster, self.reporter)
+
+    @property
+    def live(self) -> FakeLive:
+        return FakeLive(self.world)
 
     @property
     def workshop(self) -> Workshop:
