@@ -282,7 +282,7 @@ class FakeCluster:
     def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]:
         return ()
 
-    def prune_settings(self, namespace: str, release: str) -> tuple[str, ...]:
+    def prune_settings(self, namespace: str, release: str, *, everything: bool = False) -> tuple[str, ...]:
         return ()
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:

@@ -185,10 +185,11 @@ class Cluster:
                 if exc.status != 404:
                     raise
 
-    def prune_settings(self, namespace: str, release: str) -> tuple[str, ...]:
+    def prune_settings(self, namespace: str, release: str, *, everything: bool = False) -> tuple[str, ...]:
         """Remove the ConfigMaps that Helm kept for old pods and that no pod can need any more; their names.
 
-        Whatever a ReplicaSet or a pod names may still start, the target of `kubectl rollout undo` included.
+        Whatever a ReplicaSet or a pod names may still start, the target of `kubectl rollout undo` included; with
+        `everything` the release is gone, and they with it.
         """
         selector = f"{_INSTANCE}={release}"
         with self._asking("looking for settings that nobody needs"):
@@ -206,7 +207,11 @@ class Cluster:
                 for spec in (*(each.spec.template.spec for each in sets), *(each.spec for each in pods))
                 for name in _config_maps(spec)
             }
-            gone = [each.metadata.name for each in found if _kept_by_helm(each) and each.metadata.name not in needed]
+            gone = [
+                each.metadata.name
+                for each in found
+                if _kept_by_helm(each) and (everything or each.metadata.name not in needed)
+            ]
             for name in gone:
                 self._core.delete_namespaced_config_map(name, namespace, _request_timeout=_REQUEST_SECONDS)
         return tuple(gone)

@@ -35,7 +35,7 @@ from releaser.flows.release import (
     settle,
 )
 from releaser.flows.target import Target, Workshop
-from releaser.interrupts import Interrupted, deferred
+from releaser.interrupts import Interrupted, deferred, interruptible
 from releaser.ledger import labels, newest_good
 from releaser.located import load_mapping
 from releaser.models import (
@@ -122,20 +122,22 @@ class _Attempt:
         self._probing: Probing | None = None
 
     def run(self) -> Revision:
-        """The new revision, recorded as good."""
-        try:
-            with ExitStack() as probes:
-                self._probing = self._probe(probes)
-                self._end(*self._advance())
-            # the prober has told its last figures only now
-            self._end(revisions_of(self._target)[0].number, lost_requests(self._target, self._probing))
-            number = revisions_of(self._target)[0].number
-            self._record(number, Verdict.GOOD)
-        except Interrupted:
-            with deferred():
+        """The new revision, recorded as good. Only the way there can be interrupted, the way back can't."""
+        with deferred(self._say_heard):
+            try:
+                with ExitStack() as probes:
+                    with interruptible():
+                        self._probing = self._probe(probes)
+                        number, problems = self._advance()
+                    self._end(number, problems)
+                # the prober has told its last figures only now
+                self._end(number, lost_requests(self._target, self._probing))
+                self._record(number, Verdict.GOOD)
+            except Interrupted:
                 self._undo()
-            raise
-        return revision(self._target, number)
+                raise
+            self._target.cluster.prune_settings(self._target.namespace, self._target.release)
+            return revision(self._target, number)
 
     def _advance(self) -> tuple[int, tuple[PodProblem, ...]]:
         """The new revision's number and what failed it."""
@@ -191,14 +193,15 @@ class _Attempt:
         )
         record(self._target, number, verdict, entry)
 
+    def _say_heard(self) -> None:
+        self._target.reporter.emit(Note("interrupted: leaving things as they should be first", warning=True))
+
     # -- the ways back -------------------------------------------------------------------------------------------------
 
     def _end(self, number: int, problems: tuple[PodProblem, ...]) -> None:
         """Nothing, or the way back: evidence first, then the newest good revision; a first install is removed. Raises
         ReleaseFailed or ReleaseNotRestored."""
-        if not problems:
-            return
-        with deferred():
+        if problems:
             target = self._target
             failed = revision(target, number)
             good = newest_good(revisions_of(target), failed)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol
 
 from releaser.errors import Refused, ReleaserError, UsageError
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.release import history
+from releaser.flows.lock import lock
+from releaser.flows.release import history, remove
 from releaser.flows.target import Target
 from releaser.models import Destroyed, History, Opened, PodState, ReleaseStatus
-from releaser.steps import step
 
 
 class Forwarder(Protocol):
@@ -85,13 +86,14 @@ def open_service(target: Target, forwarder: Forwarder, show: Callable[[Opened], 
         show(Opened(target.environment.name, local))
 
 
-def destroy(target: Target, consent: Consent) -> Destroyed:
+def destroy(target: Target, consent: Consent, *, wait: bool = True) -> Destroyed:
     """Remove the release and its history. The namespace stays: other things may live there."""
     require_consent(target.environment, f"destroy {target.environment.name}", consent)
-    existed = bool(target.helm.history(target.release, target.namespace))
-    if existed:
-        with step(target.reporter, "uninstall"):
-            target.helm.uninstall(target.release, target.namespace)
+    with lock(target, "destroy", wait=wait) as held:
+        target = replace(target, still_ours=held.require)
+        existed = bool(target.helm.history(target.release, target.namespace))
+        if existed:
+            remove(target)
     return Destroyed(target.environment.name, target.release, target.namespace, existed)
 
 

@@ -25,6 +25,9 @@ from releaser.models import (
 from releaser.rollout import Judge
 from releaser.steps import step
 
+# So long a look takes at most: the first snapshots may come before everything was listed.
+_LOOK_SECONDS = 5.0
+
 
 def history(release: str, namespace: str, helm: History, records: Records) -> tuple[Revision, ...]:
     """All revisions, newest first, with who, commit, image, verdict and what the ledger says."""
@@ -248,12 +251,20 @@ def _repaired(target: Target, found: tuple[Revision, ...]) -> tuple[Revision, ..
 def _adopted(target: Target, newest: Revision) -> tuple[Revision, ...]:
     """A running revision that nobody judged (made by plain Helm, or its releaser died) is proven now, so that there is
     something to come back to. Whatever fails here fails nothing: a new revision is on its way."""
-    snapshot = next(iter(target.cluster.snapshots(target.namespace, target.release, 10)), None)
-    if snapshot is not None and newest.status == "deployed" and Judge().judge(snapshot).phase is Phase.COMPLETE:
+    if newest.status == "deployed" and _stands(target):
         target.reporter.emit(Note(f"revision {newest.number} was never judged: testing it, to be able to return to it"))
         verdict = Verdict.FAILED if _test(target) else Verdict.GOOD
         record(target, newest.number, verdict, LedgerEntry(verb="adopt"))
     return revisions_of(target)
+
+
+def _stands(target: Target) -> bool:
+    """Whether what runs is completely rolled out now. It isn't waited for."""
+    judge = Judge()
+    for snapshot in target.cluster.snapshots(target.namespace, target.release, _LOOK_SECONDS):
+        if (phase := judge.judge(snapshot).phase) is not Phase.PROGRESSING:
+            return phase is Phase.COMPLETE
+    return False
 
 
 def remove(target: Target) -> None:
@@ -261,4 +272,5 @@ def remove(target: Target) -> None:
     target.still_ours()
     with step(target.reporter, "remove release"):
         target.helm.uninstall(target.release, target.namespace)
+        target.cluster.prune_settings(target.namespace, target.release, everything=True)
         target.cluster.close_ledger(target.namespace, target.release)
