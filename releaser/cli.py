@@ -339,11 +339,11 @@ def open_(
 
 
 @app.command()
-def destroy(env: EnvironmentName, yes: Yes = False, context: ContextName = None) -> None:
+def destroy(env: EnvironmentName, yes: Yes = False, wait: WaitLock = True, context: ContextName = None) -> None:
     """Remove ENV's release and its history."""
-    from releaser.flows.look import destroy as flow
+    from releaser.flows.destroy import destroy as flow
 
-    _session.printer.result(flow(_target(_session.project, env, context), _consent(yes)))
+    _session.printer.result(flow(_target(_session.project, env, context), _consent(yes), wait=wait))
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------

@@ -1,19 +1,16 @@
-"""The commands that only look: status, history, logs, open. And destroy, which removes."""
+"""The commands that only look: status, history, logs, open."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Protocol
 
 from releaser.errors import Refused, ReleaserError, UsageError
-from releaser.flows.guard import Consent, require_consent
-from releaser.flows.lock import lock
-from releaser.flows.release import history, remove
+from releaser.flows.release import history
 from releaser.flows.target import Target
-from releaser.models import Destroyed, History, Opened, PodState, ReleaseStatus
+from releaser.models import History, Opened, PodState, ReleaseStatus
 
 
 class Forwarder(Protocol):
@@ -84,17 +81,6 @@ def open_service(target: Target, forwarder: Forwarder, show: Callable[[Opened], 
     service = target.cluster.service_name(target.namespace, target.release)
     with forwarder.forward(target.namespace, service) as local:
         show(Opened(target.environment.name, local))
-
-
-def destroy(target: Target, consent: Consent, *, wait: bool = True) -> Destroyed:
-    """Remove the release and its history. The namespace stays: other things may live there."""
-    require_consent(target.environment, f"destroy {target.environment.name}", consent)
-    with lock(target, "destroy", wait=wait) as held:
-        target = replace(target, still_ours=held.require)
-        existed = bool(target.helm.history(target.release, target.namespace))
-        if existed:
-            remove(target)
-    return Destroyed(target.environment.name, target.release, target.namespace, existed)
 
 
 def _pods(target: Target, name: str | None) -> tuple[PodState, ...]:
