@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from releaser.errors import InvalidInput, StalePlan
-from releaser.objects import Body, FieldOwner, Leaf, comparable, is_secret, leaves
+from releaser.objects import Body, FieldOwner, Leaf, Mark, comparable, is_secret, leaves
 
 VERSION = 1
 
@@ -190,17 +190,23 @@ def _plan(document: dict[str, Any]) -> Plan:
         ObjectChange(
             each["object"],
             Action(each["action"]),
-            tuple(PlannedField(**field) for field in each["fields"]),
+            tuple(PlannedField(**_marked(field)) for field in each["fields"]),
             each["restarts"],
             tuple(each["immutable"]),
         )
         for each in document["changes"]
     )
     by_hand = tuple(
-        DriftedField(**{**each, "managers": tuple(FieldOwner.read(owner) for owner in each["managers"])})
+        DriftedField(**{**_marked(each), "managers": tuple(FieldOwner.read(owner) for owner in each["managers"])})
         for each in document["by_hand"]
     )
     return Plan(**{**document, "changes": changes, "by_hand": by_hand})
+
+
+def _marked(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Marks, which JSON can't tell from texts."""
+    marks = {mark.value: mark for mark in Mark}
+    return {key: marks.get(value, value) if isinstance(value, str) else value for key, value in document.items()}
 
 
 # -- what moved --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,16 @@ from releaser.flows.deploy import deploy
 from releaser.flows.guard import Consent
 from releaser.flows.plan import plan
 from releaser.objects import Mark
-from releaser.plans import Action, ObjectChange, Plan, changed_since, load_plan, require_unchanged, save_plan
+from releaser.plans import (
+    Action,
+    ObjectChange,
+    Plan,
+    changed_since,
+    fingerprint,
+    load_plan,
+    require_unchanged,
+    save_plan,
+)
 from tests.unit.conftest import Bench
 
 
@@ -125,6 +134,11 @@ def test_a_plan_survives_its_file(released: Bench, tmp_path: Path) -> None:
     assert again.by_hand[0].managers == found.by_hand[0].managers
 
 
+def test_marks_survive_the_file(bench: Bench, tmp_path: Path) -> None:
+    save_plan(planned(bench), tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json").changes[0].fields[0].before is Mark.ABSENT
+
+
 def test_the_same_question_has_the_same_hash(released: Bench) -> None:
     assert planned(released).hash == planned(released).hash != ""
 
@@ -141,13 +155,17 @@ def shorter(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "live"}
 
 
+def listed(document: dict[str, Any]) -> list[Any]:
+    return [document]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (tampered, "its hash is wrong"),
         (older, "version"),
         (shorter, "no plan"),
-        (lambda document: [document], "no plan"),
+        (listed, "no plan"),
     ],
 )
 def test_a_plan_that_is_not_as_it_was_written_is_refused(bench: Bench, tmp_path: Path, spoil: Any, words: str) -> None:
@@ -233,8 +251,6 @@ def test_a_secret_that_moved_is_named(bench: Bench, yes: Consent) -> None:
 
 
 def test_replicas_that_nobody_planned_are_an_autoscalers_to_move(released: Bench) -> None:
-    from releaser.plans import fingerprint
-
     live = {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 5, "paused": True}}
     assert list(fingerprint({"spec": {}}, live)) == ["kind", "metadata.name", "spec.paused"]
     assert "spec.replicas" in fingerprint({"spec": {"replicas": 1}}, live)
