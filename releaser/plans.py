@@ -4,7 +4,7 @@ plan's own file."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from releaser.errors import InvalidInput, StalePlan
-from releaser.objects import Body, FieldOwner, Leaf, Mark, comparable, is_secret, leaves
+from releaser.objects import Body, FieldOwner, KubeObject, Leaf, Mark, comparable, is_secret, leaves
 
 VERSION = 1
 
@@ -115,6 +115,17 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(child) for key, child in value.items() if key != "time"}
     return [_timeless(child) for child in value] if isinstance(value, list) else value
+
+
+def manifest_hash(objects: Sequence[KubeObject]) -> str:
+    """Of all that a manifest says but its secrets: a chart may make up a new key each time that it is rendered. Those
+    that are not made up come from chart and values, which have hashes of their own."""
+    lines = [
+        f"{each.identity} {address} {'' if is_secret(each.ref, address, value) else json.dumps(value)}"
+        for each in objects
+        for address, value in leaves(each.body).items()
+    ]
+    return digest("\n".join(lines))
 
 
 def digest(text: str | bytes) -> str:

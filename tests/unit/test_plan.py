@@ -12,7 +12,7 @@ from releaser.errors import InvalidInput, ReleasePending, StalePlan
 from releaser.flows.deploy import deploy
 from releaser.flows.guard import Consent
 from releaser.flows.plan import plan
-from releaser.objects import Mark
+from releaser.objects import Mark, parse_manifest
 from releaser.plans import (
     Action,
     ObjectChange,
@@ -20,6 +20,7 @@ from releaser.plans import (
     changed_since,
     fingerprint,
     load_plan,
+    manifest_hash,
     require_unchanged,
     save_plan,
 )
@@ -99,6 +100,20 @@ def test_a_secret_that_changes_is_seen_to_and_not_read(bench: Bench, yes: Consen
     save_plan(found, tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
     assert "aHVudGVyMg" not in text and "c2VzYW1l" not in text
+
+
+def test_a_secret_that_is_new_is_not_read_either(bench: Bench) -> None:
+    bench.values("dev", "extra: aHVudGVyMg==\n")
+    found = change(planned(bench), "secret/web")
+    assert [each.after for each in found.fields if each.address == "data.key"] == [Mark.HIDDEN]
+
+
+def test_a_key_that_the_chart_makes_up_anew_each_time_does_not_move_the_plan() -> None:
+    def made(key: str, sort: str) -> str:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}, "data": {"key": key}, "type": sort}
+        return manifest_hash(parse_manifest(json.dumps(secret), "here"))
+
+    assert made("one", "Opaque") == made("two", "Opaque") != made("one", "other")
 
 
 def test_a_field_that_cannot_change_is_flagged(released: Bench) -> None:
