@@ -4,7 +4,7 @@ plan's own file."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from hashlib import sha256
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from releaser.errors import InvalidInput, StalePlan
-from releaser.objects import Body, FieldOwner, Leaf, comparable, is_secret, leaves
+from releaser.objects import Body, FieldOwner, KubeObject, Leaf, Mark, comparable, is_secret, leaves
 
 VERSION = 1
 
@@ -117,6 +117,17 @@ def _timeless(value: Any) -> Any:
     return [_timeless(child) for child in value] if isinstance(value, list) else value
 
 
+def manifest_hash(objects: Sequence[KubeObject]) -> str:
+    """Of all that a manifest says but its secrets: a chart may make up a new key each time that it is rendered. Those
+    that are not made up come from chart and values, which have hashes of their own."""
+    lines = [
+        f"{each.identity} {address} {'' if is_secret(each.ref, address, value) else json.dumps(value)}"
+        for each in objects
+        for address, value in leaves(each.body).items()
+    ]
+    return digest("\n".join(lines))
+
+
 def digest(text: str | bytes) -> str:
     return sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
@@ -190,17 +201,23 @@ def _plan(document: dict[str, Any]) -> Plan:
         ObjectChange(
             each["object"],
             Action(each["action"]),
-            tuple(PlannedField(**field) for field in each["fields"]),
+            tuple(PlannedField(**_marked(field)) for field in each["fields"]),
             each["restarts"],
             tuple(each["immutable"]),
         )
         for each in document["changes"]
     )
     by_hand = tuple(
-        DriftedField(**{**each, "managers": tuple(FieldOwner.read(owner) for owner in each["managers"])})
+        DriftedField(**{**_marked(each), "managers": tuple(FieldOwner.read(owner) for owner in each["managers"])})
         for each in document["by_hand"]
     )
     return Plan(**{**document, "changes": changes, "by_hand": by_hand})
+
+
+def _marked(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Marks, which JSON can't tell from texts."""
+    marks = {mark.value: mark for mark in Mark}
+    return {key: marks.get(value, value) if isinstance(value, str) else value for key, value in document.items()}
 
 
 # -- what moved --------------------------------------------------------------------------------------------------------

@@ -32,8 +32,6 @@ _OURS = "releaser"
 _CONFLICT, _INVALID, _NOT_FOUND = 409, 422, 404
 # A live object may change between our read and our write; so often in a row it does not.
 _ATTEMPTS = 5
-# One request names all fields that it refuses, but some come to light only when others are mended.
-_REFUSALS = 5
 
 
 @dataclass(frozen=True)
@@ -131,28 +129,30 @@ class LiveObjects:
             if live is None:
                 return Comparison(wanted, None)
             try:
-                return self._compared(wanted, live)
+                return self._compared(wanted, live, replacement(wanted.body, live))
             except _Refused as exc:
                 if exc.code != _CONFLICT:
                     return Comparison(wanted, live, inexact=str(exc))
         raise EnvironmentUnfit(f"While comparing {wanted.ref}: it changes faster than it can be read")
 
-    def _compared(self, wanted: KubeObject, live: Body) -> Comparison:
-        body = replacement(wanted.body, live)
-        refused: list[Refusal] = []
-        while True:
-            try:
-                expected = self._put(wanted, body, dry_run=True)
-            except _Refused as exc:
-                if exc.code != _INVALID or not exc.causes or len(refused) >= _REFUSALS * len(exc.causes):
-                    raise
-                # asked again with the live value of each refused field, the rest can be compared exactly
-                refused += [Refusal(keep(body, live, field), message, field) for field, message in exc.causes]
-            else:
-                return Comparison(wanted, live, expected, tuple(dict.fromkeys(refused)))
+    def _compared(self, wanted: KubeObject, live: Body, body: Body, refused: tuple[Refusal, ...] = ()) -> Comparison:
+        """Asked again with the live value of each refused field, the rest can be compared exactly."""
+        try:
+            return Comparison(wanted, live, self._put(wanted, body, dry_run=True), refused)
+        except _Refused as exc:
+            known = {each.field for each in refused}
+            causes = [(field, message) for field, message in exc.causes if field not in known]
+            if exc.code != _INVALID or not causes:
+                raise
+        more = tuple(Refusal(keep(body, live, field), message, field) for field, message in causes)
+        return self._compared(wanted, live, body, refused + more)
 
     def predict(self, wanted: KubeObject) -> Prediction:
-        """What Helm would make of the object: a dry run of its own way of writing."""
+        """What Helm would make of the object: a dry run of its own way of writing.
+
+        An object that Helm wrote by updates, Helm takes over before it applies, which no dry run can show: there, what
+        the manifest alone would make of it is the answer.
+        """
         live = self.get(wanted)
         if live is not None and not _applied_by_helm(live):
             compared = self.compare(wanted)

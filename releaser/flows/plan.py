@@ -25,7 +25,7 @@ from releaser.objects import (
     masked,
     within,
 )
-from releaser.plans import Action, ObjectChange, Plan, PlannedField, digest, fingerprint, sealed
+from releaser.plans import Action, ObjectChange, Plan, PlannedField, digest, fingerprint, manifest_hash, sealed
 from releaser.settings import Project
 from releaser.steps import step
 from releaser.values import with_image
@@ -63,7 +63,7 @@ def plan(project: Project, target: Target, workshop: Workshop, live: Live, *, bi
             image_id=image.id,
             chart_hash=_content(project.chart),
             values_hash=digest(environment.values_file.read_bytes()),
-            manifest_hash=digest(manifest),
+            manifest_hash=manifest_hash(wanted),
             live=state,
             changes=changes,
             by_hand=by_hand,

@@ -12,8 +12,18 @@ from releaser.errors import InvalidInput, ReleasePending, StalePlan
 from releaser.flows.deploy import deploy
 from releaser.flows.guard import Consent
 from releaser.flows.plan import plan
-from releaser.objects import Mark
-from releaser.plans import Action, ObjectChange, Plan, changed_since, load_plan, require_unchanged, save_plan
+from releaser.objects import Mark, parse_manifest
+from releaser.plans import (
+    Action,
+    ObjectChange,
+    Plan,
+    changed_since,
+    fingerprint,
+    load_plan,
+    manifest_hash,
+    require_unchanged,
+    save_plan,
+)
 from tests.unit.conftest import Bench
 
 
@@ -92,6 +102,20 @@ def test_a_secret_that_changes_is_seen_to_and_not_read(bench: Bench, yes: Consen
     assert "aHVudGVyMg" not in text and "c2VzYW1l" not in text
 
 
+def test_a_secret_that_is_new_is_not_read_either(bench: Bench) -> None:
+    bench.values("dev", "extra: aHVudGVyMg==\n")
+    found = change(planned(bench), "secret/web")
+    assert [each.after for each in found.fields if each.address == "data.key"] == [Mark.HIDDEN]
+
+
+def test_a_key_that_the_chart_makes_up_anew_each_time_does_not_move_the_plan() -> None:
+    def made(key: str, sort: str) -> str:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "web"}, "data": {"key": key}, "type": sort}
+        return manifest_hash(parse_manifest(json.dumps(secret), "here"))
+
+    assert made("one", "Opaque") == made("two", "Opaque") != made("one", "other")
+
+
 def test_a_field_that_cannot_change_is_flagged(released: Bench) -> None:
     released.values("dev", "selector: other\n")
     found = change(planned(released), "deployment/web")
@@ -125,6 +149,11 @@ def test_a_plan_survives_its_file(released: Bench, tmp_path: Path) -> None:
     assert again.by_hand[0].managers == found.by_hand[0].managers
 
 
+def test_marks_survive_the_file(bench: Bench, tmp_path: Path) -> None:
+    save_plan(planned(bench), tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json").changes[0].fields[0].before is Mark.ABSENT
+
+
 def test_the_same_question_has_the_same_hash(released: Bench) -> None:
     assert planned(released).hash == planned(released).hash != ""
 
@@ -141,13 +170,17 @@ def shorter(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "live"}
 
 
+def listed(document: dict[str, Any]) -> list[Any]:
+    return [document]
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (tampered, "its hash is wrong"),
         (older, "version"),
         (shorter, "no plan"),
-        (lambda document: [document], "no plan"),
+        (listed, "no plan"),
     ],
 )
 def test_a_plan_that_is_not_as_it_was_written_is_refused(bench: Bench, tmp_path: Path, spoil: Any, words: str) -> None:
@@ -233,8 +266,6 @@ def test_a_secret_that_moved_is_named(bench: Bench, yes: Consent) -> None:
 
 
 def test_replicas_that_nobody_planned_are_an_autoscalers_to_move(released: Bench) -> None:
-    from releaser.plans import fingerprint
-
     live = {"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 5, "paused": True}}
     assert list(fingerprint({"spec": {}}, live)) == ["kind", "metadata.name", "spec.paused"]
     assert "spec.replicas" in fingerprint({"spec": {"replicas": 1}}, live)
