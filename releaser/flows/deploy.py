@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,6 @@ from releaser.flows.build import build, load
 from releaser.flows.evidence import Kept, conclude, take_down
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.lint import lint
-from releaser.flows.lock import lock
 from releaser.flows.plan import plan
 from releaser.flows.ports import Probing
 from releaser.flows.release import (
@@ -66,6 +65,10 @@ class Order:
     wait: bool = True
     image: Image | None = None
     promoted_from: str = ""
+
+    @property
+    def verb(self) -> str:
+        return "promote" if self.promoted_from else "deploy"
 
 
 def deploy(project: Project, target: Target, workshop: Workshop, consent: Consent, order: Order = Order()) -> Deployed:
@@ -182,7 +185,7 @@ class _Attempt:
 
     def _record(self, number: int, verdict: Verdict, cause: str = "", kept: Kept | None = None) -> None:
         entry = LedgerEntry(
-            verb="promote" if self._order.promoted_from else "deploy",
+            verb=self._order.verb,
             duration_seconds=round(time.monotonic() - self._started, 1),
             image_id=self._image.id,
             plan=self._order.plan.hash if self._order.plan else "",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.lock import lock
-from releaser.flows.release import remove
+from releaser.flows.release import locked, remove
 from releaser.flows.target import Target
 from releaser.models import Destroyed
 
@@ -14,8 +11,7 @@ from releaser.models import Destroyed
 def destroy(target: Target, consent: Consent, *, wait: bool = True) -> Destroyed:
     """Remove the release and its history. The namespace stays: other things may live there."""
     require_consent(target.environment, f"destroy {target.environment.name}", consent)
-    with lock(target, "destroy", wait=wait) as held:
-        target = replace(target, still_ours=held.require)
+    with locked(target, "destroy", wait=wait) as (target, _):
         existed = bool(target.helm.history(target.release, target.namespace))
         if existed:
             remove(target)

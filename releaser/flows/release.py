@@ -4,8 +4,12 @@ recording the verdict."""
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 from releaser.errors import NothingToRollBackTo, ReleaseNotRestored, ReleasePending
+from releaser.flows.lock import Claim, lock
 from releaser.flows.ports import History, Probing, Records
 from releaser.flows.restore import prove_state, repair
 from releaser.flows.target import Target
@@ -27,6 +31,15 @@ from releaser.steps import step
 
 # So long a look takes at most: the first snapshots may come before everything was listed.
 _LOOK_SECONDS = 5.0
+
+
+@contextmanager
+def locked(target: Target, verb: str, *, wait: bool) -> Iterator[tuple[Target, bool]]:
+    """Hold the release's lock: the target to work with, which asks for the lock before each change; and whether the
+    last holder died over its work."""
+    claim = Claim(target.namespace, target.release, target.source, verb)
+    with lock(claim, target.leases, target.reporter, wait=wait) as held:
+        yield replace(target, still_ours=held.require_held), held.taken_over_from is not None
 
 
 def history(release: str, namespace: str, helm: History, records: Records) -> tuple[Revision, ...]:

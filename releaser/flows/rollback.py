@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from releaser.errors import NothingToRollBackTo, Refused
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.lock import lock
-from releaser.flows.release import good_before, return_to, revision, revisions_of, settle
+from releaser.flows.release import good_before, locked, return_to, revision, revisions_of, settle
 from releaser.flows.target import Target
-from releaser.interrupts import deferred
 from releaser.models import LedgerEntry, Note, Revision, RolledBack, Verdict
 from releaser.steps import step
 
@@ -19,17 +16,27 @@ def rollback(target: Target, number: int | None, consent: Consent, *, wait: bool
     """Also the way out of a release that an interrupted operation left pending."""
     started = time.monotonic()
     name = target.environment.name
-    current, goal = _choose(target, number)
+    _, goal = _choose(target, number)
     require_consent(target.environment, f"rollback {name} to revision {goal.number}", consent)
-    with lock(target, "rollback", wait=wait) as held:
-        target = replace(target, still_ours=held.require)
-        if current.pending:
-            settle(target, orphaned=held.taken_over_from is not None)
-        current, goal = _choose(target, number)  # while we waited, somebody may have released
-        with deferred():
+    with locked(target, "rollback", wait=wait) as (target, orphaned):
+        # while we waited, somebody may have released
+        current, goal = _choose(target, number)
+        after = _settled(target, current, orphaned) if current.pending else None
+        if after is None or (number is not None and after.content != goal.content):
             after = return_to(target, goal, LedgerEntry(verb="rollback"))
     url = target.cluster.service_url(target.namespace, target.release)
     return RolledBack(name, current, goal, after, url, time.monotonic() - started)
+
+
+def _settled(target: Target, pending: Revision, orphaned: bool) -> Revision:
+    """What runs once the pending revision is settled, which brings the last good one back."""
+    found = settle(target, orphaned=orphaned)
+    if not found:
+        raise NothingToRollBackTo(
+            f"revision {pending.number} of {target.release} was left {pending.status} by a first install, and removed",
+            hint=f"releaser deploy {target.environment.name}",
+        )
+    return found[0]
 
 
 def _choose(target: Target, number: int | None) -> tuple[Revision, Revision]:
