@@ -24,6 +24,7 @@ from releaser.flows.lint import lint
 from releaser.flows.plan import plan
 from releaser.flows.ports import Probing
 from releaser.flows.release import (
+    locked,
     lost_requests,
     prove,
     record,
@@ -82,9 +83,8 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     _preflight(target, project, values)
     image = order.image or build(project, workshop.images, target.source, target.reporter).image
     load(project, image, workshop.node, target.reporter)
-    with lock(target, (order.promoted_from and "promote") or "deploy", wait=order.wait) as held:
-        target = replace(target, still_ours=held.require)
-        before = settle(target, orphaned=held.taken_over_from is not None)
+    with locked(target, order.verb, wait=order.wait) as (target, orphaned):
+        before = settle(target, orphaned=orphaned)
         if order.plan is not None:
             require_unchanged(order.plan, plan(project, target, workshop, target.live, bind_image=True))
         after = _Attempt(project, target, with_image(values, image), image, before, order).run()
