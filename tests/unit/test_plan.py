@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from releaser.plans import (
     manifest_hash,
     require_unchanged,
     save_plan,
+    sealed,
 )
 from tests.unit.conftest import Bench
 
@@ -156,6 +159,25 @@ def test_marks_survive_the_file(bench: Bench, tmp_path: Path) -> None:
 
 def test_the_same_question_has_the_same_hash(released: Bench) -> None:
     assert planned(released).hash == planned(released).hash != ""
+
+
+def test_when_a_field_was_set_by_hand_is_told_and_not_bound(released: Bench) -> None:
+    scale_by_hand(released)
+    found = planned(released)
+    [hand] = found.by_hand
+    later = replace(hand, managers=(replace(hand.managers[0], time=datetime(2030, 1, 1, tzinfo=UTC)),))
+    other = replace(hand, managers=(replace(hand.managers[0], manager="other"),))
+    assert sealed(replace(found, by_hand=(later,), hash="")).hash == found.hash
+    assert sealed(replace(found, by_hand=(other,), hash="")).hash != found.hash
+
+
+def test_the_hash_of_a_secret_is_not_one_of_its_value() -> None:
+    def secret(value: str, version: str) -> dict[str, Any]:
+        metadata = {"name": "web", "uid": "1", "resourceVersion": version}
+        return {"kind": "Secret", "metadata": metadata, "data": {"key": value}}
+
+    assert fingerprint(None, secret("one", "5")) == fingerprint(None, secret("two", "5"))
+    assert fingerprint(None, secret("one", "5")) != fingerprint(None, secret("one", "6"))
 
 
 def tampered(document: dict[str, Any]) -> dict[str, Any]:
