@@ -1,4 +1,4 @@
-"""Keeps secrets out of what is shown and kept. Where a secret stood, HIDDEN stands."""
+"""Keeps secrets out of what is shown and kept. Where a secret stood, Mark.HIDDEN stands."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-HIDDEN = "(hidden)"
-CHANGED = "(hidden, changed)"
-# Of a key's last word. `existingSecret`, `secretName` and `secretKeyRef` only point at secrets.
-_SECRET_NAME = re.compile(r"(password|passwd|passphrase|token|credentials?|(api|secret|private|access)[_-]?key)$", re.I)
+from releaser.objects import Mark, names_secret
+
 # Shorter words would hide half of every text.
 _MIN_LENGTH = 6
-
-
-def is_secret_name(key: str) -> bool:
-    """Whether a value under this key (of values, or an environment variable) is to be hidden."""
-    return _SECRET_NAME.search(key) is not None
 
 
 def secrets_in_values(values: Mapping[str, Any]) -> frozenset[str]:
@@ -41,8 +34,8 @@ class Mask:
     """Hides known secrets wherever they occur in a text: logs, events, messages. `new` ones are shown as changed."""
 
     def __init__(self, secrets: Iterable[str] = (), new: Iterable[str] = ()) -> None:
-        self._words = {text: HIDDEN for text in secrets if len(text) >= _MIN_LENGTH}
-        self._words |= {text: CHANGED for text in new if len(text) >= _MIN_LENGTH and text not in self._words}
+        self._words = {text: Mark.HIDDEN.value for text in secrets if len(text) >= _MIN_LENGTH}
+        self._words |= {text: Mark.CHANGED.value for text in new if len(text) >= _MIN_LENGTH and text not in self._words}
         longest_first = sorted(self._words, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -57,7 +50,7 @@ def _named_secrets(node: Any, key: str = "") -> Iterable[str]:
     elif isinstance(node, list):
         for child in node:
             yield from _named_secrets(child, key)
-    elif isinstance(node, str) and node and is_secret_name(key):
+    elif isinstance(node, str) and node and names_secret(key):
         yield node
 
 

@@ -411,7 +411,7 @@ def is_secret(object_ref: str, address: str, value: Leaf) -> bool:
         return True
     if isinstance(value, str) and _SECRET_TEXT.search(value):
         return True
-    return _names_secret(_name(steps))
+    return names_secret(_name(steps))
 
 
 def _name(steps: Sequence[_Key | _Item]) -> str:
@@ -423,7 +423,8 @@ def _name(steps: Sequence[_Key | _Item]) -> str:
     return next((step.name for step in reversed(steps) if isinstance(step, _Key)), "")
 
 
-def _names_secret(name: str) -> bool:
+def names_secret(name: str) -> bool:
+    """Whether what stands under such a name (of values, or an environment variable) is a secret."""
     return bool(_SECRET_KEY.search(name)) and not _ABOUT_SECRETS.search(name)
 
 
