@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from releaser.lease import Lease
 from releaser.ledger import HelmRevision
 from releaser.models import Image, PodState, Snapshot, TestRun, Values
 
@@ -69,3 +70,19 @@ class Node(Protocol):
     def load(self, image: Image) -> None: ...
 
     def tag(self, image: Image, ref: str) -> None: ...
+
+
+class Leases(Protocol):
+    """Leases with optimistic concurrency: a write names the version that it is based on, and None says that somebody
+    else wrote first. Raises EnvironmentUnfit when the answer is unknown; the write may have happened all the same."""
+
+    def read(self, namespace: str, name: str) -> Lease | None: ...
+
+    def waiters(self, namespace: str, release: str) -> tuple[Lease, ...]: ...
+
+    def create(self, namespace: str, lease: Lease) -> Lease | None: ...
+
+    def update(self, namespace: str, lease: Lease) -> Lease | None: ...
+
+    def delete(self, namespace: str, name: str, version: str = "") -> None:
+        """With a version: only if nobody wrote since. A Lease that isn't there is deleted already."""
