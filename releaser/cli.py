@@ -5,12 +5,10 @@ Heavy libraries are imported by the command that needs them, so that --help and 
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +16,7 @@ import typer
 from releaser import __version__
 from releaser.console import Output, Printer
 from releaser.errors import EnvironmentUnfit, ReleaserError
+from releaser.interrupts import Interrupted, install
 
 if TYPE_CHECKING:
     from releaser.flows.guard import Consent
@@ -73,18 +72,9 @@ class Session:
 _session = Session(Path(), Printer(Output.TEXT))
 
 
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM. Not a KeyboardInterrupt, which Typer would turn into exit code 1."""
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise Interrupted
-
-
 def main() -> None:
     """The entry point: maps ReleaserError to its exit code and Ctrl-C to 130. Anything else keeps its traceback."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupt)
+    install()
     try:
         app(standalone_mode=True)
     except ReleaserError as error:

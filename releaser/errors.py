@@ -10,11 +10,14 @@
     │   ├── WrongContext             the kube context is not the environment's own
     │   ├── ReleasePending           another operation holds the release
     │   ├── StalePlan                what the plan was made from has moved
-    │   └── NothingToRollBackTo      no revision was ever proven good
+    │   ├── NothingToRollBackTo      no revision was ever proven good
+    │   ├── LockHeld                 somebody else holds the release's lock
+    │   └── Superseded               a newer commit goes first, or went
     ├── EnvironmentUnfit          5  the machine, Docker or the cluster is not fit
     │   ├── ToolMissing
     │   ├── ToolFailed
-    │   └── ToolTimeout
+    │   ├── ToolTimeout
+    │   └── LockLost                 the release's lock is not ours any more: touch nothing
     ├── ReleaseFailed             6  the release failed and the previous state is back
     └── ReleaseNotRestored        7  the release failed and the previous state is NOT back
 
@@ -84,6 +87,14 @@ class NothingToRollBackTo(Refused):
     pass
 
 
+class LockHeld(Refused):
+    pass
+
+
+class Superseded(Refused):
+    pass
+
+
 class EnvironmentUnfit(ReleaserError):
     exit_code = 5
 
@@ -103,6 +114,10 @@ class ToolFailed(EnvironmentUnfit):
 
 
 class ToolTimeout(EnvironmentUnfit):
+    pass
+
+
+class LockLost(EnvironmentUnfit):
     pass
 
 

@@ -110,11 +110,9 @@ def _entry(text: str) -> LedgerEntry:
 
 
 def _receipt(kept: dict[str, Any]) -> Receipt:
-    counted = {key: tuple((str(name), int(count)) for name, count in kept.pop(key)) for key in _COUNTS}
-    return Receipt(**kept, **counted)
-
-
-_COUNTS = ("versions", "pods", "errors")
+    for key in ("versions", "pods", "errors"):
+        kept[key] = tuple((str(name), int(count)) for name, count in kept[key])
+    return Receipt(**kept)
 
 
 def _verdict(number: int, label: str) -> Verdict:

@@ -35,7 +35,9 @@ class Mask:
 
     def __init__(self, secrets: Iterable[str] = (), new: Iterable[str] = ()) -> None:
         self._words = {text: Mark.HIDDEN.value for text in secrets if len(text) >= _MIN_LENGTH}
-        self._words |= {text: Mark.CHANGED.value for text in new if len(text) >= _MIN_LENGTH and text not in self._words}
+        self._words |= {
+            text: Mark.CHANGED.value for text in new if len(text) >= _MIN_LENGTH and text not in self._words
+        }
         longest_first = sorted(self._words, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 

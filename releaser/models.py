@@ -30,12 +30,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Source:
-    """Who releases what: user and host, and the git commit (empty outside a repository) with its dirty flag."""
+    """Who releases what: user and host, and the git commit (empty outside a repository) with its dirty flag.
+
+    `commit_time` is the committer's date in seconds since 1970; 0 when it isn't known."""
 
     user: str
     host: str
     commit: str
     dirty: bool
+    commit_time: int = 0
 
     @property
     def revision(self) -> str:

@@ -69,7 +69,7 @@ class Wiring:
         from releaser.adapters.cluster import Cluster
         from releaser.adapters.helm import Helm
         from releaser.adapters.incidents import IncidentDirectory
-        from releaser.adapters.lease import LeaseObjects
+        from releaser.adapters.lease import Leases
         from releaser.adapters.prober import ServiceProber
         from releaser.flows.target import Target
 
@@ -81,7 +81,7 @@ class Wiring:
             helm=Helm(self.process, self.tools, environment.context),
             cluster=cluster,
             live=self.live(environment),
-            leases=LeaseObjects(environment.context),
+            leases=Leases(environment.context),
             prober=ServiceProber(cluster),
             incidents=IncidentDirectory(project.root / "incidents"),
             reporter=self._reporter,

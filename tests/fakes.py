@@ -14,6 +14,7 @@ from typing import Any
 from releaser.errors import InvalidInput, Refused, ReleasePending
 from releaser.expected import keep, replacement
 from releaser.incident import Incident
+from releaser.lease import WAITS_FOR, Lease
 from releaser.ledger import HelmRevision
 from releaser.models import (
     ContainerState,
@@ -471,6 +472,42 @@ class FakeIncidents:
         path = path or Path("incidents") / f"{incident.name}.{len(self.kept)}"
         self.kept[path] = incident
         return path
+
+
+class FakeLeases:
+    """Leases with versions, as the API server keeps them."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, str], Lease] = {}
+        self._versions = 0
+
+    def read(self, namespace: str, name: str) -> Lease | None:
+        return self.stored.get((namespace, name))
+
+    def waiters(self, namespace: str, release: str) -> tuple[Lease, ...]:
+        return tuple(
+            lease
+            for (where, _), lease in self.stored.items()
+            if where == namespace and lease.labels.get(WAITS_FOR) == release
+        )
+
+    def create(self, namespace: str, lease: Lease) -> Lease | None:
+        return None if self.read(namespace, lease.name) else self._store(namespace, lease)
+
+    def update(self, namespace: str, lease: Lease) -> Lease | None:
+        found = self.read(namespace, lease.name)
+        return self._store(namespace, lease) if found and found.version == lease.version else None
+
+    def delete(self, namespace: str, name: str, version: str = "") -> None:
+        found = self.read(namespace, name)
+        if found and version in ("", found.version):
+            del self.stored[(namespace, name)]
+
+    def _store(self, namespace: str, lease: Lease) -> Lease:
+        self._versions += 1
+        stored = replace(lease, version=str(self._versions))
+        self.stored[(namespace, lease.name)] = stored
+        return stored
 
 
 class FakeForwarder:

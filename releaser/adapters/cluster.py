@@ -29,18 +29,6 @@ _INSTANCE = "app.kubernetes.io/instance"
 logging.getLogger("kubernetes.informer").setLevel(logging.CRITICAL)
 
 
-def connect(context: str) -> client.ApiClient:
-    """A connection to the cluster of a kube context. Raises WrongContext when the kubeconfig has none of that name."""
-    try:
-        return config.new_client_from_config(context=context)
-    except ConfigException as exc:
-        known = _known_contexts()
-        raise WrongContext(
-            f'While connecting: the kubeconfig has no context "{context}"',
-            hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
-        ) from exc
-
-
 class Cluster:
     """One cluster, named by its kube context; nothing global is read or changed."""
 
@@ -336,13 +324,30 @@ class Cluster:
             raise self._mapped(exc, doing) from exc
 
     def _mapped(self, exc: Exception, doing: str) -> ReleaserError:
-        if isinstance(exc, ApiException):
-            return EnvironmentUnfit(f"While {doing}: the API server of {self.context} said {exc.status} {exc.reason}")
-        return EnvironmentUnfit(
-            f"While {doing}: the cluster of context {self.context} does not answer",
-            detail=str(exc)[:300],
-            hint="releaser doctor shows what is missing; `releaser up` starts the local cluster",
-        )
+        return mapped(exc, doing, self.context)
+
+
+def connect(context: str, configuration: client.Configuration | None = None) -> client.ApiClient:
+    """A client of its own for the context. Raises WrongContext that names the known ones."""
+    try:
+        return config.new_client_from_config(context=context, client_configuration=configuration)
+    except ConfigException as exc:
+        known = _known_contexts()
+        raise WrongContext(
+            f'While connecting: the kubeconfig has no context "{context}"',
+            hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
+        ) from exc
+
+
+def mapped(exc: Exception, doing: str, context: str) -> ReleaserError:
+    """What the client raises -> our error."""
+    if isinstance(exc, ApiException):
+        return EnvironmentUnfit(f"While {doing}: the API server of {context} said {exc.status} {exc.reason}")
+    return EnvironmentUnfit(
+        f"While {doing}: the cluster of context {context} does not answer",
+        detail=str(exc)[:300],
+        hint="releaser doctor shows what is missing; `releaser up` starts the local cluster",
+    )
 
 
 def _wait_for_change(changed: queue.Queue[None]) -> None:

@@ -68,6 +68,8 @@ class _Command(pyhelm3.Command):  # type: ignore[misc]
                 deadline_seconds=_DEADLINE_SECONDS + 30,
                 input=input,
                 check=check,
+                # a helm that outlived us would go on writing under the next one's hands; on TERM it gives up at once
+                tied=True,
             )
         except ToolFailed as exc:
             raise _classified(exc, str(command[0])) from exc

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from releaser.errors import ToolFailed, ToolMissing, ToolTimeout
@@ -43,13 +46,14 @@ class Process:
         cwd: Path | None = None,
         check: bool = True,
         hint: str = "",
+        tied: bool = False,
     ) -> Finished:
         """Run to the end and return its output.
 
-        `doing` completes the sentence "while ..." in errors. Raises ToolMissing, ToolTimeout, and ToolFailed unless
-        `check` is off.
+        `doing` completes the sentence "while ..." in errors. `tied`: the program gets SIGTERM when we are killed, where
+        the platform can do that. Raises ToolMissing, ToolTimeout, and ToolFailed unless `check` is off.
         """
-        process = self._start(argv, doing, stdin=input is not None, stderr=subprocess.PIPE, env=env, cwd=cwd)
+        process = self._start(argv, doing, stdin=input is not None, stderr=subprocess.PIPE, env=env, cwd=cwd, tied=tied)
         text = input.encode() if isinstance(input, str) else input
         try:
             stdout, stderr = process.communicate(text, timeout=deadline_seconds)
@@ -77,13 +81,14 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         hint: str = "",
+        tied: bool = False,
     ) -> None:
         """Run to the end with both streams appended to `log`, line by line; `on_line` sees each line as it comes.
 
         Raises as `run` does; the detail of ToolFailed is the log's last lines.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=env, cwd=cwd)
+        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=env, cwd=cwd, tied=tied)
         expired = threading.Event()
 
         def expire() -> None:
@@ -132,13 +137,14 @@ class Process:
         stderr: int,
         env: Mapping[str, str] | None,
         cwd: Path | None,
+        tied: bool = False,
     ) -> subprocess.Popen[bytes]:
         words = _words(argv)
         self._reporter.emit(CommandRan(words))
         try:
             # A session of its own: Ctrl-C reaches releaser alone, which decides what its children do.
             return subprocess.Popen(
-                words,
+                [*_tie(words[0]), *words] if tied else words,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -152,6 +158,27 @@ class Process:
             ) from exc
         except PermissionError as exc:
             raise ToolMissing(f"While {doing}: {words[0]} may not be executed", hint=f"chmod +x {words[0]}") from exc
+
+
+def _tie(program: str) -> tuple[str, ...]:
+    """What goes before a program so that the kernel sends it SIGTERM when we die, SIGKILL included: PR_SET_PDEATHSIG,
+    set by util-linux's setpriv. Nothing where there is no such setpriv (macOS, busybox).
+
+    Not by preexec_fn: Python code between fork and exec can deadlock once there are threads, as a heartbeat is. The
+    kernel means the thread that started the program, not the process; that one waits for the program's end.
+    """
+    setpriv = _setpriv()
+    # Without the program setpriv's own failure would hide which one is missing.
+    return (setpriv, "--pdeathsig", "TERM") if setpriv and shutil.which(program) else ()
+
+
+@cache
+def _setpriv() -> str | None:
+    path = shutil.which("setpriv")
+    if path is None or not sys.platform.startswith("linux"):
+        return None
+    probe = subprocess.run([path, "--pdeathsig", "TERM", "true"], capture_output=True, timeout=10, check=False)
+    return path if probe.returncode == 0 else None
 
 
 def _words(argv: Sequence[str | Path]) -> tuple[str, ...]:

@@ -24,9 +24,11 @@ def source(process: Process, root: Path) -> Source:
         return finished.stdout.strip() if finished.exit_status == 0 else ""
 
     commit = git("rev-parse", "HEAD")
+    commit_time = git("log", "-1", "--format=%ct") if commit else ""
     return Source(
         user=getpass.getuser(),
         host=socket.gethostname(),
         commit=commit,
         dirty=bool(commit and git("status", "--porcelain", "--untracked-files=normal")),
+        commit_time=int(commit_time or 0),
     )

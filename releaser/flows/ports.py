@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from releaser.incident import Incident
+from releaser.lease import Lease
 from releaser.ledger import HelmRevision
 from releaser.models import Image, ObjectEvent, PodState, Snapshot, TestRun, Values
 from releaser.objects import Body, Comparison, KubeObject, Prediction
@@ -124,3 +125,19 @@ class Live(Protocol):
     def restore(self, compared: Comparison) -> None: ...
 
     def delete(self, live: KubeObject) -> None: ...
+
+
+class Leases(Protocol):
+    """Leases with optimistic concurrency: a write names the version that it is based on, and None says that somebody
+    else wrote first. Raises EnvironmentUnfit when the answer is unknown; the write may have happened all the same."""
+
+    def read(self, namespace: str, name: str) -> Lease | None: ...
+
+    def waiters(self, namespace: str, release: str) -> tuple[Lease, ...]: ...
+
+    def create(self, namespace: str, lease: Lease) -> Lease | None: ...
+
+    def update(self, namespace: str, lease: Lease) -> Lease | None: ...
+
+    def delete(self, namespace: str, name: str, version: str = "") -> None:
+        """With a version: only if nobody wrote since. A Lease that isn't there is deleted already."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,49 @@ def test_each_command_is_reported_so_that_it_can_be_repeated() -> None:
     recorder = Recorder()
     Process(recorder).run(["true"], doing="testing", deadline_seconds=30)
     assert recorder.events == [CommandRan(("true",))]
+
+
+def test_a_tied_program_ends_when_releaser_is_killed(tmp_path: Path) -> None:
+    """Where the kernel can't say so (no Linux, no setpriv) nothing is promised."""
+    marker = tmp_path / "said"
+    child = (
+        "import pathlib, signal, sys, time\n"
+        f"marker = pathlib.Path({str(marker)!r})\n"
+        "def end(*_):\n"
+        "    marker.write_text('ended')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "marker.write_text('running')\n"
+        "time.sleep(60)"
+    )
+    parent = (
+        "import sys\n"
+        "from releaser.adapters.process import Process\n"
+        "from tests.fakes import Recorder\n"
+        f"Process(Recorder()).run([sys.executable, '-c', {child!r}], doing='testing', deadline_seconds=60, tied=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        await_text(marker, "running")
+        process.kill()
+    await_text(marker, "ended")
+
+
+def test_a_tied_program_that_is_missing_is_named_and_its_streams_and_status_are_its_own(process: Process) -> None:
+    with pytest.raises(ToolMissing, match="no-such-program"):
+        process.run(["no-such-program"], doing="testing", deadline_seconds=30, tied=True)
+    finished = process.run(
+        python("import sys; print(input()); sys.exit(3)"),
+        doing="testing",
+        deadline_seconds=30,
+        input="hello\n",
+        check=False,
+        tied=True,
+    )
+    assert (finished.exit_status, finished.stdout) == (3, "hello\n")
+
+
+def await_text(path: Path, text: str) -> None:
+    end = time.monotonic() + 30
+    while not (path.exists() and path.read_text() == text):
+        assert time.monotonic() < end, f"{path.name} never said {text}"
+        time.sleep(0.02)
