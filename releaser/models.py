@@ -68,6 +68,18 @@ class Receipt:
     pods: tuple[tuple[str, int], ...] = ()
     errors: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def line(self) -> str:
+        """In at most 76 characters."""
+        return (
+            f"{self.sent} requests, {self.failed} lost, longest gap {_milliseconds(self.longest_gap_seconds)}, "
+            f"p50 {_milliseconds(self.p50_seconds)}, p99 {_milliseconds(self.p99_seconds)}"
+        )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
 
 @dataclass(frozen=True)
 class LedgerEntry:

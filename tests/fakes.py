@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from releaser.errors import InvalidInput, Refused, ReleasePending
+from releaser.errors import EnvironmentUnfit, InvalidInput, Refused, ReleasePending
 from releaser.expected import keep, replacement
 from releaser.incident import Incident
 from releaser.lease import WAITS_FOR, Lease
@@ -23,6 +23,7 @@ from releaser.models import (
     Image,
     ObjectEvent,
     PodState,
+    Receipt,
     ReplicaSetState,
     Snapshot,
     StepEnded,
@@ -77,6 +78,15 @@ class World:
         """Values of what runs: those of the newest revision."""
         found = self.releases.get((namespace, release))
         return found.values[found.revisions[-1].number] if found else None
+
+    def live(self, kind: str, name: str) -> Body:
+        """A live object, as the API server has it."""
+        return next(body for (_, k, _, n), body in self.objects.items() if (k.lower(), n) == (kind, name))
+
+    def edit(self, kind: str, name: str, key: str, added: Body) -> None:
+        """Somebody lays fields over a live object by hand."""
+        body = self.live(kind, name)
+        body[key] = {**body[key], **added}
 
     # -- live objects --------------------------------------------------------------------------------------------------
 
@@ -238,6 +248,7 @@ class FakeCluster:
     def __init__(self, world: World, node_ports: dict[int, tuple[str, str]] | None = None) -> None:
         self._world = world
         self._node_ports = node_ports or {}
+        self.on_rollout: Callable[[], None] = lambda: None
 
     def version(self) -> str:
         return "v1.35.0"
@@ -299,8 +310,10 @@ class FakeCluster:
 
     def snapshots(self, namespace: str, release: str, deadline_seconds: float) -> Iterator[Snapshot]:
         values = self._world.running(namespace, release) or {}
+        self.on_rollout()
         yield snapshot(DEPLOYMENT, observed=False)
-        yield snapshot(replace(DEPLOYMENT, updated=1, available=0), pod("web-1-a", {}, ready=False))
+        coming = pod("web-1-a", {"image": values.get("image")}, ready=False)
+        yield snapshot(replace(DEPLOYMENT, updated=1, available=0), coming)
         if not values.get("stuck"):
             yield snapshot(DEPLOYMENT, pod("web-1-a", values))
 
@@ -327,7 +340,7 @@ def pod(name: str, values: Values, *, ready: bool = True) -> PodState:
         running=not crash,
         last_exit_code=1 if crash else None,
         last_terminated_reason="Error" if crash else "",
-        image_id="sha256:1",
+        image_id=f"sha256:{str((values.get('image') or {}).get('tag', '1')).rpartition('-')[2]}",
     )
     return PodState(name, "Running", True, ready and not crash, False, (state,), owner_uid="rs-1", node="n1")
 
@@ -467,11 +480,42 @@ class FakeIncidents:
 
     def __init__(self) -> None:
         self.kept: dict[Path, Incident] = {}
+        self.full = False
 
     def save(self, incident: Incident, path: Path | None = None) -> Path:
+        if self.full:
+            raise EnvironmentUnfit("While keeping the incident: the disk is full")
         path = path or Path("incidents") / f"{incident.name}.{len(self.kept)}"
         self.kept[path] = incident
         return path
+
+
+class FakeProber:
+    """Loses as many requests as the values that run say: `drops`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.probed: list[str] = []
+
+    @contextmanager
+    def probe(
+        self, namespace: str, service: str, image: str, rate_per_second: float, path: str
+    ) -> Iterator[FakeProbing]:
+        self.probed.append(service)
+        yield FakeProbing(self._world, namespace, service)
+
+
+@dataclass
+class FakeProbing:
+    world: World
+    namespace: str
+    release: str
+
+    @property
+    def receipt(self) -> Receipt:
+        lost = int((self.world.running(self.namespace, self.release) or {}).get("drops", 0))
+        errors = (("timeout", lost),) if lost else ()
+        return Receipt(100, lost, 0.1, 0.004, 0.02, 20.0, errors=errors)
 
 
 class FakeLeases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 from releaser.incident import Incident
 from releaser.lease import Lease
 from releaser.ledger import HelmRevision
-from releaser.models import Image, ObjectEvent, PodState, Snapshot, TestRun, Values
+from releaser.models import Image, ObjectEvent, PodState, Receipt, Snapshot, TestRun, Values
 from releaser.objects import Body, Comparison, KubeObject, Prediction
 
 
@@ -141,3 +142,20 @@ class Leases(Protocol):
 
     def delete(self, namespace: str, name: str, version: str = "") -> None:
         """With a version: only if nobody wrote since. A Lease that isn't there is deleted already."""
+
+
+class Probing(Protocol):
+    """A prober at work."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """The newest figures; the last ones once it has ended."""
+        ...
+
+
+class Prober(Protocol):
+    """Sends requests through a service, at a steady rate."""
+
+    def probe(
+        self, namespace: str, service: str, image: str, rate_per_second: float, path: str
+    ) -> AbstractContextManager[Probing]: ...

@@ -266,8 +266,8 @@ def _adopted(target: Target, newest: Revision) -> tuple[Revision, ...]:
     something to come back to. Whatever fails here fails nothing: a new revision is on its way."""
     if newest.status == "deployed" and _stands(target):
         target.reporter.emit(Note(f"revision {newest.number} was never judged: testing it, to be able to return to it"))
-        verdict = Verdict.FAILED if _test(target) else Verdict.GOOD
-        record(target, newest.number, verdict, LedgerEntry(verb="adopt"))
+        if not _test(target):
+            record(target, newest.number, Verdict.GOOD, LedgerEntry(verb="adopt"))
     return revisions_of(target)
 
 

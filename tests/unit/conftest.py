@@ -8,12 +8,23 @@ from textwrap import dedent
 
 import pytest
 
-from releaser.flows.deploy import Workshop
 from releaser.flows.guard import Consent
-from releaser.flows.release import Target
+from releaser.flows.target import Target, Workshop
 from releaser.models import Source
 from releaser.settings import Project, load_project
-from tests.fakes import FakeCharts, FakeCluster, FakeHelm, FakeImages, FakeLive, FakeNode, Recorder, World
+from tests.fakes import (
+    FakeCharts,
+    FakeCluster,
+    FakeHelm,
+    FakeImages,
+    FakeIncidents,
+    FakeLeases,
+    FakeLive,
+    FakeNode,
+    FakeProber,
+    Recorder,
+    World,
+)
 
 
 @pytest.fixture
@@ -69,14 +80,29 @@ class Bench:
     images: FakeImages
     node: FakeNode
     charts: FakeCharts
+    leases: FakeLeases
+    prober: FakeProber
+    incidents: FakeIncidents
     reporter: Recorder
+    source: Source
 
     @property
     def project(self) -> Project:
         return load_project(self.root)
 
     def target(self, environment: str) -> Target:
-        return Target("web", self.project.environment(environment), self.helm, self.cluster, self.reporter)
+        return Target(
+            release="web",
+            environment=self.project.environment(environment),
+            source=self.source,
+            helm=self.helm,
+            cluster=self.cluster,
+            live=self.live,
+            leases=self.leases,
+            prober=self.prober,
+            incidents=self.incidents,
+            reporter=self.reporter,
+        )
 
     @property
     def live(self) -> FakeLive:
@@ -84,7 +110,7 @@ class Bench:
 
     @property
     def workshop(self) -> Workshop:
-        return Workshop(self.charts, self.images, self.node, Source("ann", "laptop", "c0ffee" * 6 + "c0ff", False))
+        return Workshop(self.charts, self.images, self.node)
 
     def values(self, environment: str, text: str) -> None:
         (self.root / f"values-{environment}.yaml").write_text(dedent(text))
@@ -93,7 +119,20 @@ class Bench:
 @pytest.fixture
 def bench(root: Path) -> Bench:
     world = World()
-    return Bench(root, world, FakeHelm(world), FakeCluster(world), FakeImages(), FakeNode(), FakeCharts(), Recorder())
+    return Bench(
+        root=root,
+        world=world,
+        helm=FakeHelm(world),
+        cluster=FakeCluster(world),
+        images=FakeImages(),
+        node=FakeNode(),
+        charts=FakeCharts(),
+        leases=FakeLeases(),
+        prober=FakeProber(world),
+        incidents=FakeIncidents(),
+        reporter=Recorder(),
+        source=Source("ann", "laptop", "c0ffee" * 6 + "c0ff", False),
+    )
 
 
 YES = Consent(yes=True, ask=None)

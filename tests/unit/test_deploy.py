@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from releaser.errors import (
     Declined,
     InvalidInput,
     LintFailed,
+    LockHeld,
     Refused,
     ReleaseFailed,
     ReleaseNotRestored,
-    ReleasePending,
+    StalePlan,
 )
-from releaser.flows.deploy import deploy
+from releaser.flows.deploy import Order, deploy
 from releaser.flows.guard import Consent
 from releaser.flows.look import show_history
-from releaser.models import Verdict
+from releaser.flows.plan import plan
+from releaser.lease import Holder, Lease, held_by, lock_name
+from releaser.models import Cause, Note, Source, Verdict
+from releaser.plans import Plan
 from tests.fakes import FakeCluster
 from tests.unit.conftest import Bench
 
@@ -72,7 +78,7 @@ def test_a_crashing_build_is_taken_back_to_the_last_good_revision(bench: Bench, 
     assert caught.value.exit_code == 6
     assert "revision 2" in caught.value.message
     assert "crash at start" in caught.value.message
-    assert "revision 1 is back as revision 3" in caught.value.message
+    assert "revision 1 is back as revision 3" in caught.value.detail
     assert "RuntimeError: told to" in caught.value.detail
     assert verdicts(bench) == {1: Verdict.GOOD, 2: Verdict.FAILED, 3: Verdict.GOOD}
     assert "crash" not in (bench.world.running("web-dev", "web") or {})
@@ -105,24 +111,39 @@ def test_a_rollout_that_never_ends_fails_at_its_deadline(bench: Bench, yes: Cons
 
 def test_a_failing_first_install_is_removed(bench: Bench, yes: Consent) -> None:
     bench.values("dev", "crash: true\n")
-    with pytest.raises(ReleaseFailed, match="first install was removed"):
+    with pytest.raises(ReleaseFailed) as caught:
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert "the first install was removed" in caught.value.detail
     assert bench.world.releases == {}
+    assert bench.world.ledgers == {}
+    [incident] = bench.incidents.kept.values()
+    assert incident.done == "the first install was removed"
+
+
+def test_a_running_revision_that_nobody_judged_is_proven_first_and_returned_to(bench: Bench, yes: Consent) -> None:
+    bench.helm.upgrade("web", "web-dev", bench.root, {"text": "by plain helm"}, {})
+    bench.values("dev", "crash: true\n")
+    with pytest.raises(ReleaseFailed):
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert verdicts(bench) == {1: Verdict.GOOD, 2: Verdict.FAILED, 3: Verdict.GOOD}
+    assert (bench.world.running("web-dev", "web") or {})["text"] == "by plain helm"
 
 
 def test_without_a_good_revision_the_failed_one_is_left_and_said_so(bench: Bench, yes: Consent) -> None:
-    bench.helm.upgrade("web", "web-dev", bench.root, {}, {})  # by plain helm: never proven
+    bench.helm.upgrade("web", "web-dev", bench.root, {"testFails": True}, {})  # by plain helm: can't be proven
     bench.values("dev", "crash: true\n")
-    with pytest.raises(ReleaseNotRestored, match="was proven good") as caught:
+    with pytest.raises(ReleaseNotRestored) as caught:
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert caught.value.exit_code == 7
+    assert "no earlier revision was proven good" in caught.value.detail
+    assert "releaser rollback dev 1" in caught.value.hint
     assert len(bench.helm.history("web", "web-dev")) == 2
 
 
 def test_an_upgrade_that_the_api_server_refuses_half_way_is_taken_back(bench: Bench, yes: Consent) -> None:
     deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     bench.values("dev", "refused: true\n")
-    with pytest.raises(ReleaseFailed, match="refused by the API server") as caught:
+    with pytest.raises(ReleaseFailed, match="quota exceeded") as caught:
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert "exceeded quota" in caught.value.detail
     assert "refused" not in (bench.world.running("web-dev", "web") or {})
@@ -158,11 +179,128 @@ def test_the_releases_own_node_port_is_no_obstacle(bench: Bench, yes: Consent) -
     assert deploy(bench.project, bench.target("dev"), bench.workshop, yes).after.number == 2
 
 
-def test_a_pending_release_is_refused(bench: Bench, yes: Consent) -> None:
-    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
-    bench.helm.strand("web", "web-dev", "pending-upgrade")
-    with pytest.raises(ReleasePending, match="pending-upgrade"):
+def test_a_release_that_a_dead_client_left_pending_is_repaired_and_then_deployed(bench: Bench, yes: Consent) -> None:
+    for source in ("one", "two"):
+        bench.images.source = source
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.helm.upgrade("web", "web-dev", bench.root, {"text": "half"}, {})
+    bench.helm.strand("web", "web-dev", "pending-upgrade")
+    bench.images.source = "three"
+    deployed = deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert deployed.after.number == 5
+    repaired = show_history(bench.target("dev")).revisions[1]
+    assert (repaired.number, repaired.content, repaired.verdict) == (4, 2, Verdict.GOOD)
+
+
+def test_a_first_install_that_was_left_pending_is_removed_and_then_deployed(bench: Bench, yes: Consent) -> None:
+    bench.helm.upgrade("web", "web-dev", bench.root, {}, {})
+    bench.helm.strand("web", "web-dev", "pending-install")
+    assert deploy(bench.project, bench.target("dev"), bench.workshop, yes).after.number == 1
+
+
+def test_somebody_who_works_with_plain_helm_is_waited_for(bench: Bench, yes: Consent) -> None:
+    bench.helm.upgrade("web", "web-dev", bench.root, {}, {})
+    bench.helm.strand("web", "web-dev", "pending-upgrade")
+    bench.world.settles = True
+    assert deploy(bench.project, bench.target("dev"), bench.workshop, yes).after.number == 2
+    assert "wait for Helm" in bench.reporter.steps
+
+
+def test_more_lost_requests_than_the_budget_take_it_back(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("prod"), bench.workshop, yes)
+    bench.values("prod", "replicaCount: 3\ndrops: 1\n")
+    with pytest.raises(ReleaseFailed, match="requests lost") as caught:
+        deploy(bench.project, bench.target("prod"), bench.workshop, yes)
+    assert "1 of 100 requests were lost (1 timeout), 0 allowed" in caught.value.detail
+
+
+def test_without_a_budget_lost_requests_are_told_and_fail_nothing(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "drops: 7\n")
+    receipt = deploy(bench.project, bench.target("dev"), bench.workshop, yes).after.entry.receipt
+    assert receipt is not None and receipt.failed == 7
+
+
+def test_what_a_failed_revision_leaves_behind_is_repaired(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+
+    def leave_behind() -> None:
+        bench.world.edit("deployment", "web", "spec", {"paused": True})
+        bench.cluster.on_rollout = lambda: None
+
+    bench.cluster.on_rollout = leave_behind
+    bench.values("dev", "crash: true\n")
+    with pytest.raises(ReleaseFailed):
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert "paused" not in bench.world.live("deployment", "web")["spec"]
+
+
+def test_evidence_is_kept_before_anything_is_rolled_back(bench: Bench, yes: Consent) -> None:
+    bench.values("dev", "secretKey: 0123456789abcdef\n")
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "crash: true\nsecretKey: fedcba9876543210\n")
+    with pytest.raises(ReleaseFailed) as caught:
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    [(path, incident)] = bench.incidents.kept.items()
+    assert (caught.value.cause, caught.value.incident) == (Cause.CRASH_AT_START, str(path))
+    assert incident.telling_line == "RuntimeError: told to"
+    assert incident.pods[0].restarts == 2  # of the failed revision: it was still there
+    assert incident.changes is not None
+    assert [c.line for c in incident.changes.values] == [
+        "secretKey: (hidden) -> (hidden, changed)",
+        "crash: (not set) -> True",
+    ]
+    assert incident.done == "revision 1 is back as revision 3"
+    assert len(caught.value.detail.splitlines()) <= 8
+    failed = show_history(bench.target("dev")).revisions[1]
+    assert (failed.entry.cause, failed.entry.incident) == ("crash at start", str(path))
+
+
+def test_evidence_that_can_not_be_kept_does_not_keep_the_old_state_from_coming_back(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "crash: true\n")
+    bench.incidents.full = True
+    with pytest.raises(ReleaseFailed, match="crash at start"):
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert any(isinstance(each, Note) and "disk is full" in each.text for each in bench.reporter.events)
+
+
+def test_two_deploys_share_no_lock(bench: Bench, yes: Consent) -> None:
+    other = Holder("bob@desk:7:x", Source("bob", "desk", "", False), "deploy", datetime(2026, 1, 1, tzinfo=UTC))
+    bench.leases.create("web-dev", held_by(Lease(lock_name("web")), other))
+    with pytest.raises(LockHeld, match="bob@desk"):
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes, Order(wait=False))
+    assert bench.world.releases == {}
+
+
+def test_a_deploy_leaves_the_lock_free(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert [lease.holder for lease in bench.leases.stored.values()] == [""]
+
+
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+def planned(bench: Bench) -> Plan:
+    return plan(bench.project, bench.target("dev"), bench.workshop, bench.live, bind_image=True)
+
+
+def test_a_plan_is_deployed_when_nothing_moved(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "text: b\n")
+    made = planned(bench)
+    after = deploy(bench.project, bench.target("dev"), bench.workshop, yes, Order(plan=made)).after
+    assert after.entry.plan == made.hash
+
+
+def test_a_stale_plan_is_refused_naming_what_moved(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    made = planned(bench)
+    bench.values("dev", "text: c\n")
+    with pytest.raises(StalePlan) as caught:
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes, Order(plan=made))
+    assert "the values" in caught.value.detail
+    assert len(bench.helm.history("web", "web-dev")) == 1
 
 
 @pytest.mark.parametrize("answer", ["", "dev", "y"])

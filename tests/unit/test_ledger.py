@@ -16,7 +16,7 @@ def entry(number: int, status: str = "superseded", rollback_of: int = 0) -> Helm
 def test_what_is_written_is_read_back() -> None:
     source = Source("ann", "laptop", "c0ffee", dirty=True)
     written = labels(source, Image("registry.example/team/web", "1.0-abc")) | verdict_label(4, Verdict.GOOD)
-    [revision] = revisions((entry(4),), {4: written})
+    [revision] = revisions((entry(4),), {4: written}, {})
     assert revision.source == source
     assert revision.image == "registry.example/team/web:1.0-abc"
     assert revision.verdict is Verdict.GOOD
@@ -30,27 +30,27 @@ def test_labels_are_valid_whatever_the_names() -> None:
 
 def test_a_verdict_counts_only_for_the_revision_that_it_names() -> None:
     copied = verdict_label(2, Verdict.GOOD)
-    newest, _ = revisions((entry(2), entry(3, rollback_of=2)), {2: copied, 3: copied})
+    newest, _ = revisions((entry(2), entry(3, rollback_of=2)), {2: copied, 3: copied}, {})
     assert (newest.number, newest.verdict) == (3, Verdict.UNKNOWN)
 
 
 def test_a_nonsense_verdict_is_unknown() -> None:
-    [revision] = revisions((entry(1),), {1: {"releaser/verdict": "excellent.1"}})
+    [revision] = revisions((entry(1),), {1: {"releaser/verdict": "excellent.1"}}, {})
     assert revision.verdict is Verdict.UNKNOWN
 
 
 def test_content_follows_a_chain_of_rollbacks_even_into_pruned_history() -> None:
-    known = revisions((entry(7, rollback_of=2), entry(8), entry(9, rollback_of=7)), {})
+    known = revisions((entry(7, rollback_of=2), entry(8), entry(9, rollback_of=7)), {}, {})
     assert {r.number: r.content for r in known} == {7: 2, 8: 8, 9: 2}
 
 
 def test_the_newest_good_revision_is_earlier_good_and_different() -> None:
     good = {n: verdict_label(n, Verdict.GOOD) for n in (1, 2, 4)}
-    known = revisions((entry(1), entry(2), entry(3), entry(4, "deployed", rollback_of=2)), good)
+    known = revisions((entry(1), entry(2), entry(3), entry(4, "deployed", rollback_of=2)), good, {})
     found = newest_good(known, known[0])
     assert found is not None and found.number == 1
 
 
 def test_there_may_be_no_good_revision() -> None:
-    known = revisions((entry(1), entry(2, "deployed")), {2: verdict_label(2, Verdict.GOOD)})
+    known = revisions((entry(1), entry(2, "deployed")), {2: verdict_label(2, Verdict.GOOD)}, {})
     assert newest_good(known, known[0]) is None

@@ -52,8 +52,9 @@ def test_a_verdict_that_helm_copied_to_a_rollback_does_not_make_it_good(bench: B
 def test_a_chosen_revision_is_returned_to_even_when_it_was_never_proven_but_with_a_warning(
     bench: Bench, yes: Consent
 ) -> None:
-    bench.helm.upgrade("web", "web-dev", bench.root, {"image": {"tag": "plain"}}, {})
+    bench.helm.upgrade("web", "web-dev", bench.root, {"testFails": True}, {})
     release(bench, yes, "one")
+    bench.world.releases[("web-dev", "web")].values[1] = {"image": {"tag": "plain"}}  # its tests would pass by now
     rolled = rollback(bench.target("dev"), 1, yes)
     assert rolled.target.number == 1
     assert any(
