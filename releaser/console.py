@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from releaser.errors import LintFailed, ReleaseFailed, ReleaseNotRestored, ReleaserError
-from releaser.models import CommandRan, Event, Note, PodsChanged, PodState, StepEnded, StepProgressed, StepStarted
+from releaser.models import (
+    CommandRan,
+    Event,
+    Note,
+    PodsChanged,
+    PodState,
+    Probed,
+    Receipt,
+    StepEnded,
+    StepProgressed,
+    StepStarted,
+)
 from releaser.render import duration, rendered, shown_finding
 
 if TYPE_CHECKING:
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 HEARTBEAT_SECONDS = 15.0
+LOST_SECONDS = 5.0
 
 
 class Output(StrEnum):
@@ -175,6 +187,7 @@ class _Lines(_Progress):
         self._file = file
         self._running: dict[str, _Running] = {}
         self._pods = ""
+        self._told_lost, self._told_at = 0, 0.0
         self._closed = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -197,6 +210,8 @@ class _Lines(_Progress):
                 if line != self._pods:
                     self._pods = line
                     self._print(f"     {elapsed:6.1f} s  {line}")
+            case Probed(receipt):
+                self._lost(receipt)
             case Note(text, warning):
                 self._print(f"{'warn' if warning else 'note'}  {text}")
             case CommandRan(argv):
@@ -204,6 +219,13 @@ class _Lines(_Progress):
 
     def close(self) -> None:
         self._closed.set()
+
+    def _lost(self, receipt: Receipt) -> None:
+        """Only bad news, and not each of them."""
+        now = time.monotonic()
+        if receipt.failed > self._told_lost and now - self._told_at >= LOST_SECONDS:
+            self._told_lost, self._told_at = receipt.failed, now
+            self._print(f"lost  {receipt.line}")
 
     def _print(self, line: str) -> None:
         print(line, file=self._file, flush=True)
@@ -224,6 +246,7 @@ class _Terminal(_Progress):
         self._console = _rich(file)
         self._running: dict[str, _Running] = {}
         self._pods: PodsChanged | None = None
+        self._receipt: Receipt | None = None
         self._live: Live | None = None
 
     def show(self, event: Event) -> None:
@@ -244,6 +267,8 @@ class _Terminal(_Progress):
                     self.close()
             case PodsChanged():
                 self._pods = event
+            case Probed(receipt):
+                self._receipt = receipt
             case Note(text, warning):
                 self._console.print(
                     f"{'warn' if warning else 'note'}  {text}", style="yellow" if warning else None, soft_wrap=True
@@ -267,6 +292,7 @@ class _Terminal(_Progress):
         from rich.console import Group
         from rich.spinner import Spinner
         from rich.table import Table
+        from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         for name, step in list(self._running.items()):
@@ -276,8 +302,12 @@ class _Terminal(_Progress):
                 duration(time.monotonic() - step.started),
                 step.text[-60:] or (f"log: {step.log}" if step.log else ""),
             )
-        pods = self._pods
-        return Group(table, _pods_table(pods.pods), f"  {pods.summary}") if pods else table
+        parts: list[RenderableType] = [table]
+        if self._pods is not None:
+            parts += [_pods_table(self._pods.pods), f"  {self._pods.summary}"]
+        if self._receipt is not None:
+            parts.append(Text(f"  {self._receipt.line}", style="red" if self._receipt.failed else "green"))
+        return Group(*parts)
 
 
 def _ended(event: StepEnded) -> str:

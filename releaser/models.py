@@ -494,6 +494,13 @@ class PodsChanged:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What became of the requests sent so far."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
 class Note:
     text: str
     warning: bool = False
@@ -506,7 +513,7 @@ class CommandRan:
     argv: tuple[str, ...]
 
 
-Event = StepStarted | StepProgressed | StepEnded | PodsChanged | Note | CommandRan
+Event = StepStarted | StepProgressed | StepEnded | PodsChanged | Probed | Note | CommandRan
 
 
 class Reporter(Protocol):

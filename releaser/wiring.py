@@ -82,7 +82,7 @@ class Wiring:
             cluster=cluster,
             live=self.live(environment),
             leases=Leases(environment.context),
-            prober=ServiceProber(cluster),
+            prober=ServiceProber(cluster, self.process, self._reporter),
             incidents=IncidentDirectory(project.root / "incidents"),
             reporter=self._reporter,
         )

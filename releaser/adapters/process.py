@@ -120,6 +120,26 @@ class Process:
             raise _failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
 
     @contextmanager
+    def beside(self, argv: Sequence[str | Path], *, doing: str, on_line: Callable[[str], None]) -> Iterator[None]:
+        """Run beside us, its standard input open, telling each line of its output. With the context it gets SIGTERM and
+        five seconds for its last words."""
+        process = self._start(argv, doing, stdin=True, stderr=subprocess.DEVNULL, env=None, cwd=None)
+
+        def read() -> None:
+            for line in _lines(process):
+                on_line(line)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            reader.join(5)
+            _kill(process)
+
+    @contextmanager
     def running(self, argv: Sequence[str | Path], *, doing: str) -> Iterator[Iterator[str]]:
         """Run beside us, yielding its output's lines, and end it with the context."""
         process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=None, cwd=None)
