@@ -121,9 +121,9 @@ class Judge:
     def _wrong_image(self, pod: PodState) -> PodProblem | None:
         """No container of the pod runs the image that was built. Names of pulled manifests can't be compared."""
         ids = [c.image_id for c in pod.containers]
-        if self._image is None or not self._image.id or not all(ids) or any("@" in each for each in ids):
+        if self._image is None or not self._image.id or not ids or not all(ids):
             return None
-        if self._image.id in ids:
+        if self._image.id in ids or any("@" in each for each in ids):
             return None
         message = f"runs {', '.join(ids)}, not {self._image.ref} ({self._image.id})"
         return PodProblem(Cause.IMAGE_WRONG, f"pod {pod.name}", message, pod.name)

@@ -294,9 +294,6 @@ class FakeCluster:
     def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]:
         return ()
 
-    def prune_settings(self, namespace: str, release: str, *, everything: bool = False) -> tuple[str, ...]:
-        return ()
-
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
         values = self._world.running(namespace, release)
         return () if values is None else (pod("web-1-a", values),)

@@ -216,37 +216,6 @@ class Cluster:
                 if exc.status != 404:
                     raise
 
-    def prune_settings(self, namespace: str, release: str, *, everything: bool = False) -> tuple[str, ...]:
-        """Remove the ConfigMaps that Helm kept for old pods and that no pod can need any more; their names.
-
-        Whatever a ReplicaSet or a pod names may still start, the target of `kubectl rollout undo` included; with
-        `everything` the release is gone, and they with it.
-        """
-        selector = f"{_INSTANCE}={release}"
-        with self._asking("looking for settings that nobody needs"):
-            found = self._core.list_namespaced_config_map(
-                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
-            ).items
-            sets = self._apps.list_namespaced_replica_set(
-                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
-            ).items
-            pods = self._core.list_namespaced_pod(
-                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
-            ).items
-            needed = {
-                name
-                for spec in (*(each.spec.template.spec for each in sets), *(each.spec for each in pods))
-                for name in _config_maps(spec)
-            }
-            gone = [
-                each.metadata.name
-                for each in found
-                if _kept_by_helm(each) and (everything or each.metadata.name not in needed)
-            ]
-            for name in gone:
-                self._core.delete_namespaced_config_map(name, namespace, _request_timeout=_REQUEST_SECONDS)
-        return tuple(gone)
-
     # -- pods ----------------------------------------------------------------------------------------------------------
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
@@ -411,24 +380,6 @@ def _known_contexts() -> list[str]:
     # list_kube_config_contexts() fails where no context is the current one, which is nothing that we need
     merged = KubeConfigMerger(KUBE_CONFIG_DEFAULT_LOCATION).config
     return [str(context["name"]) for context in (merged["contexts"] if merged else None) or []]
-
-
-def _kept_by_helm(item: client.V1ConfigMap) -> bool:
-    return bool(item.immutable) and (item.metadata.annotations or {}).get("helm.sh/resource-policy") == "keep"
-
-
-def _config_maps(spec: client.V1PodSpec) -> Iterator[str]:
-    """Names of the ConfigMaps that a pod reads."""
-    for container in (*(spec.init_containers or []), *spec.containers):
-        yield from (each.config_map_ref.name for each in container.env_from or [] if each.config_map_ref)
-        sources = (each.value_from for each in container.env or [] if each.value_from)
-        yield from (source.config_map_key_ref.name for source in sources if source.config_map_key_ref)
-    for volume in spec.volumes or []:
-        if volume.config_map:
-            yield volume.config_map.name
-        for source in (volume.projected.sources or []) if volume.projected else []:
-            if source.config_map:
-                yield source.config_map.name
 
 
 # -- kubernetes' objects -> our words ----------------------------------------------------------------------------------

@@ -139,7 +139,6 @@ class _Attempt:
             except Interrupted:
                 self._undo()
                 raise
-            self._target.cluster.prune_settings(self._target.namespace, self._target.release)
             return revision(self._target, number)
 
     def _advance(self) -> tuple[int, tuple[PodProblem, ...]]:

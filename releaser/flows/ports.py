@@ -54,8 +54,6 @@ class Cluster(Records, Protocol):
 
     def await_settled(self, namespace: str, release: str, number: int, seconds: float) -> bool: ...
 
-    def prune_settings(self, namespace: str, release: str, *, everything: bool = False) -> tuple[str, ...]: ...
-
 
 class Incidents(Protocol):
     """Where incidents are kept."""

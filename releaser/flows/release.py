@@ -285,5 +285,4 @@ def remove(target: Target) -> None:
     target.still_ours()
     with step(target.reporter, "remove release"):
         target.helm.uninstall(target.release, target.namespace)
-        target.cluster.prune_settings(target.namespace, target.release, everything=True)
         target.cluster.close_ledger(target.namespace, target.release)

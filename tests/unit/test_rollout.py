@@ -274,6 +274,13 @@ def test_pods_that_run_another_image_than_the_built_one_fail_it() -> None:
     assert "sha256:1" in rollout.problems[0].message and "sha256:2" in rollout.problems[0].message
 
 
+@pytest.mark.parametrize("containers", [(), (WAITING,)], ids=["not scheduled", "not pulled"])
+def test_a_pod_that_runs_nothing_yet_runs_no_wrong_image(containers: tuple[ContainerState, ...]) -> None:
+    young = replace(READY, ready=False, containers=containers)
+    rollout = Judge(Image("web", "1", "sha256:2")).judge(snapshot(replace(DEPLOYMENT, available=0), young))
+    assert rollout.phase is Phase.PROGRESSING
+
+
 @pytest.mark.parametrize("image", [None, Image("web", "1", ""), Image("web", "1", "sha256:1")])
 def test_the_built_image_or_an_unknown_one_is_no_problem(image: Image | None) -> None:
     assert Judge(image).judge(snapshot(DEPLOYMENT, READY)).phase is Phase.COMPLETE
