@@ -189,33 +189,38 @@ class Site:
         (self.root / file).write_text(text)
 
     def commit(self, message: str) -> str:
-        """Everything as it is now, as one commit of a repository that begins here. The commit's full name."""
+        """Everything as it is now, as one commit of a repository that begins here; each is a minute younger than the
+        one before. The commit's full name."""
         if not (self.root / ".git").exists():
             self._git("init", "--quiet")
+        minute = int(self._git("rev-list", "--count", "--all"))
         self._git("add", "--all")
-        self._git("commit", "--quiet", "--allow-empty", "--message", message)
+        self._git("commit", "--quiet", "--allow-empty", "--message", message, minute=minute)
         return self._git("rev-parse", "HEAD")
 
-    def copy(self, root: Path) -> Site:
-        """The same project at its present commit in another directory: what another machine would have checked out."""
+    def checkout(self, root: Path, commit: str) -> Site:
+        """The same project at a commit in another directory: what another machine would have checked out."""
         shutil.copytree(self.root, root)
-        return Site(root, self.namespaces, self.cluster, self.node_port)
+        there = Site(root, self.namespaces, self.cluster, self.node_port)
+        there._git("checkout", "--quiet", "--detach", commit)
+        return there
 
-    def _git(self, *arguments: str) -> str:
+    def _git(self, *arguments: str, minute: int = 0) -> str:
         identity = {
             name: value
             for role in ("AUTHOR", "COMMITTER")
             for name, value in ((f"GIT_{role}_NAME", "test"), (f"GIT_{role}_EMAIL", "test@localhost"))
         }
+        dates = {f"GIT_{role}_DATE": f"2026-01-01T00:{minute:02d}:00+0000" for role in ("AUTHOR", "COMMITTER")}
         # nobody's own settings, such as signing
-        environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
         return subprocess.run(
             ["git", "-C", self.root, *arguments],
             check=True,
             capture_output=True,
             text=True,
             timeout=60,
-            env=environment,
+            env={**os.environ, **identity, **dates, **nobody},
         ).stdout.strip()
 
     # -- the cluster ---------------------------------------------------------------------------------------------------
