@@ -17,6 +17,8 @@ from tests.cluster.site import RELEASE, Site
 
 HELMFILE = Path.home() / ".cache/releaser/bench/bin/helmfile"
 CHART = "charts/flask-hello"
+# helmfile would ask GitHub for its newest version
+_QUIET = {"HELMFILE_UPGRADE_NOTICE_DISABLED": "true"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Attempt:
 
 
 class Contestant(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def release(self, site: Site) -> Attempt: ...
 
@@ -122,12 +125,17 @@ class Releaser:
 
 
 def helmfile_version() -> str:
-    """Empty when it wasn't built. It is no part of this project:
-    in a copy of the module github.com/helmfile/helmfile: `go build -o ~/.cache/releaser/bench/bin/helmfile .`"""
+    """Empty when it wasn't built. It is no part of this project; in a copy of its module, whose go.mod replaces some of
+    its requirements (so that `go install` refuses it):
+
+        go mod download github.com/helmfile/helmfile@v1.8.0
+        cp -r "$(go env GOMODCACHE)/github.com/helmfile/helmfile@v1.8.0" helmfile && chmod -R u+w helmfile && cd helmfile
+        go build -ldflags "-X go.szostok.io/version.version=v1.8.0" -o ~/.cache/releaser/bench/bin/helmfile .
+    """
     if not HELMFILE.exists():
         return ""
     return subprocess.run(
-        [HELMFILE, "version", "-o", "short"], capture_output=True, text=True, check=True
+        [HELMFILE, "version", "-o", "short"], capture_output=True, text=True, check=True, env={**os.environ, **_QUIET}
     ).stdout.strip()
 
 
@@ -140,7 +148,7 @@ def _timed(commands: Sequence[Sequence[str]]) -> Attempt:
     """One after the other, until one fails."""
     started = time.monotonic()
     for argv in commands:
-        finished = subprocess.run(argv, capture_output=True, text=True, env={**os.environ}, check=False)
+        finished = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **_QUIET}, check=False)
         if finished.returncode:
             break
     seconds = time.monotonic() - started

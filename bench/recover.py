@@ -12,6 +12,7 @@ rise until a deploy ends by itself. Figures go to bench/results/recover.json; ex
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ from tests.conftest import ROOT
 
 Series = Callable[[int], Death]
 
+_MORE_THAN_THERE_ARE = 1000
+
 SERIES: dict[str, tuple[Series, ...]] = {
     "boundaries": (at_boundary,),
     "helm": (partial(at_write, done=False, both=False), partial(at_write, done=True, both=False)),
@@ -41,14 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.recover", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=SERIES, action="append", help="may be repeated; default: all")
     parser.add_argument("--from", type=int, default=1, dest="first", metavar="N", help="first boundary or write")
-    parser.add_argument("--to", type=int, default=999, metavar="N", help="last one, if no deploy ends before")
+    parser.add_argument(
+        "--to", type=int, dest="last", metavar="N", help="last one; default: until a deploy ends by itself"
+    )
     parser.add_argument("--context", default=load_project(ROOT).environment("dev").context)
     options = parser.parse_args()
     cluster = Cluster(options.context)
     names: list[str] = options.only or list(SERIES)
-    numbers = range(options.first, options.to + 1)
+    numbers = range(options.first, (options.last or _MORE_THAN_THERE_ARE) + 1)
 
     document = circumstances(cluster)
+    document["numbers"] = f"from {options.first}" + (f" to {options.last}" if options.last else " until none dies")
     runs = {name: list(_killed(cluster, SERIES[name], numbers)) for name in names}
     document["recovered"] = {name: f"{sum(run.good for run in each)}/{len(each)}" for name, each in runs.items()}
     document["runs"] = {name: [{**asdict(run), "good": run.good} for run in each] for name, each in runs.items()}
@@ -62,16 +68,17 @@ def _killed(cluster: Cluster, series: tuple[Series, ...], numbers: range) -> Ite
     """One run for each number and each of the series, in a project of its own; ends when nothing dies any more."""
     with tempfile.TemporaryDirectory() as directory, site(Path(directory) / "project", cluster) as where:
         _release(where, "zero")
+        texts = (f"release {count}" for count in itertools.count(1))
         for number in numbers:
-            runs = [run for death in series if (run := _one(where, death(number), number))]
+            runs = [run for death in series if (run := _one(where, death(number), next(texts)))]
             yield from runs
             if not runs:
                 return
 
 
-def _one(where: Site, death: Death, number: int) -> Recovery | None:
+def _one(where: Site, death: Death, wanted: str) -> Recovery | None:
     started = time.monotonic()
-    run = recovered(where, death, f"after {number}")
+    run = recovered(where, death, wanted)
     if run is not None:
         print(f"{'ok' if run.good else 'FAIL':<4} {time.monotonic() - started:5.1f} s  {run.where}", flush=True)
         if not run.good:

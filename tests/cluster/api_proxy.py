@@ -160,7 +160,7 @@ def _handler(context: str, secret: str, proxy: Proxy) -> type[BaseHTTPRequestHan
             helm = self.headers.get("User-Agent", "").startswith("Helm/")
             if not helm or self.command not in WRITES or "dryRun=All" in self.path:
                 return None
-            pid = _process_at(self.client_address[1], self.server.server_address[1])
+            pid = _process_at(self.client_address[1], self.connection.getsockname()[1])
             return proxy.counted(self.command, self.path.removeprefix(secret), pid)
 
         def _answer(self, response: http.client.HTTPResponse) -> None:
