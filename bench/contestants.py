@@ -23,15 +23,18 @@ _QUIET = {"HELMFILE_UPGRADE_NOTICE_DISABLED": "true"}
 
 @dataclass(frozen=True)
 class Attempt:
-    """One release. `verdict_seconds` is when it was known to be good or bad, `whole_seconds` when the command ended;
-    for a tool that says nothing before its end they are the same. `said` is its last word."""
+    """One release. `verdict_seconds` is when it was known to be good or bad, `upgrade_to_verdict_seconds` the same from
+    the beginning of the upgrade itself, `whole_seconds` when the command ended; for a tool that only upgrades and says
+    nothing before its end they are the same. `said` is its last word."""
 
     code: int
     verdict_seconds: float
+    upgrade_to_verdict_seconds: float
     whole_seconds: float
     said: str
     cause: str = ""
     steps: dict[str, float] = field(default_factory=dict)
+    """Releaser's: seconds that each step took, and `end of STEP` from the command's start."""
 
 
 class Contestant(Protocol):
@@ -117,6 +120,7 @@ class Releaser:
         return Attempt(
             ended.code,
             verdict or whole,
+            (verdict or whole) - begun.get("upgrade", begun.get("install", 0.0)),
             whole,
             str(ended.error.get("message", "")),
             str(ended.error.get("cause", "")),
@@ -129,7 +133,8 @@ def helmfile_version() -> str:
     its requirements (so that `go install` refuses it):
 
         go mod download github.com/helmfile/helmfile@v1.8.0
-        cp -r "$(go env GOMODCACHE)/github.com/helmfile/helmfile@v1.8.0" helmfile && chmod -R u+w helmfile && cd helmfile
+        cp -r "$(go env GOMODCACHE)/github.com/helmfile/helmfile@v1.8.0" helmfile
+        chmod -R u+w helmfile && cd helmfile
         go build -ldflags "-X go.szostok.io/version.version=v1.8.0" -o ~/.cache/releaser/bench/bin/helmfile .
     """
     if not HELMFILE.exists():
@@ -153,4 +158,4 @@ def _timed(commands: Sequence[Sequence[str]]) -> Attempt:
             break
     seconds = time.monotonic() - started
     lines = [line for line in finished.stderr.splitlines() if line.strip()] if finished.returncode else []
-    return Attempt(finished.returncode, seconds, seconds, lines[-1].strip()[:300] if lines else "")
+    return Attempt(finished.returncode, seconds, seconds, seconds, lines[-1].strip()[:300] if lines else "")

@@ -136,24 +136,25 @@ def _recorded(where: Site) -> list[str]:
 
 def _broken_table(figures: list[dict[str, Any]], contestants: Sequence[Contestant], timeout: int) -> str:
     rows = [
-        (each["release"], name, seen["verdict_seconds"], seen["whole_seconds"], seen["code"], seen["cause"] or "-")
+        (
+            each["release"],
+            name,
+            seen["upgrade_to_verdict_seconds"],
+            seen["verdict_seconds"],
+            seen["whole_seconds"],
+            seen["code"],
+            seen["cause"] or "-",
+        )
         for each in figures
         for name, seen in each["contestants"].items()
     ]
-    medians = [
-        (
-            "median",
-            contestant.name,
-            statistics.median(row[2] for row in rows if row[1] == contestant.name),
-            None,
-            None,
-            "",
-        )
-        for contestant in contestants
-        if rows
-    ]
-    headings = ("broken release", "tool", "verdict s", "end s", "exit", "cause named")
+    medians = [_medians([row for row in rows if row[1] == contestant.name]) for contestant in contestants if rows]
+    headings = ("broken release", "tool", "upgrade to verdict s", "verdict s", "end s", "exit", "cause named")
     return f"\ntime to verdict (helm --timeout {timeout} s)\n{table(headings, [*rows, *medians])}"
+
+
+def _medians(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return ("median", rows[0][1], *(statistics.median(row[column] for row in rows) for column in (2, 3, 4)), None, "")
 
 
 # -- good ones ---------------------------------------------------------------------------------------------------------
