@@ -14,7 +14,8 @@ from tests.cluster.site import Site
 _DEPLOYMENT = "charts/flask-hello/templates/deployment.yaml"
 _SERVICE = "charts/flask-hello/templates/service.yaml"
 _IMAGE = 'image: {{ include "flask-hello.image" . | quote }}'
-_GREEN_THEN_SILENT = {"minReadySeconds": 20, "progressDeadlineSeconds": 90}
+# It isn't complete before it fails.
+_READY_FOR_LONG = {"minReadySeconds": 20, "progressDeadlineSeconds": 90}
 
 
 class Meanwhile(Enum):
@@ -68,13 +69,14 @@ def crash_at_start(site: Site) -> None:
 
 
 def crash_after_a_while(site: Site) -> None:
-    # never ready: else it would get requests and lose them, and that might be seen first
-    site.values("dev", faults={"crashAfterSeconds": 5, "neverReady": True}, rollout=_GREEN_THEN_SILENT)
+    """It gets ready, and requests; when it crashes, those are lost that it has in hand."""
+    site.values("dev", faults={"crashAfterSeconds": 6}, rollout=_READY_FOR_LONG)
 
 
 def memory_leak(site: Site) -> None:
+    # never ready, here and below, so that it gets no requests that it could lose
     faults = {"memoryGrowthBytesPerSecond": 64 << 20, "neverReady": True}
-    site.values("dev", faults=faults, rollout=_GREEN_THEN_SILENT)
+    site.values("dev", faults=faults, rollout=_READY_FOR_LONG)
 
 
 def readiness_never_comes(site: Site) -> None:
@@ -88,7 +90,7 @@ def liveness_probe_asks_the_wrong_path(site: Site) -> None:
         "dev",
         faults={"neverReady": True},
         probes={"liveness": {"periodSeconds": 1, "failureThreshold": 1}},
-        rollout=_GREEN_THEN_SILENT,
+        rollout=_READY_FOR_LONG,
     )
 
 
@@ -226,7 +228,7 @@ BROKEN = (
     Broken("image with a wrong name", "image missing", image_with_a_wrong_name),
     Broken("image of an older build", "image wrong digest", image_of_an_older_build, Meanwhile.EITHER),
     Broken("crash at start", "crash at start", crash_at_start),
-    Broken("crash after a while", "crash loop", crash_after_a_while),
+    Broken("crash after a while", "crash loop", crash_after_a_while, Meanwhile.LOSSES),
     Broken("memory leak", "out of memory", memory_leak),
     Broken("readiness never comes", "never ready", readiness_never_comes),
     Broken("liveness probe asks the wrong path", "liveness kill", liveness_probe_asks_the_wrong_path),

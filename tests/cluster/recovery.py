@@ -31,6 +31,8 @@ class Recovery:
     wanted: str
     requests: int
     failed_requests: int
+    failures: tuple[str, ...]
+    """The first few: seconds after the first request, and what went wrong."""
 
     @property
     def good(self) -> bool:
@@ -119,6 +121,9 @@ def recovered(site: Site, death: Death, wanted: str) -> Recovery | None:
         wanted=wanted,
         requests=len(traffic.answers),
         failed_requests=len(traffic.failed),
+        failures=tuple(
+            f"{each.sent - traffic.answers[0].sent:.1f} s: {each.error[:200]}" for each in traffic.failed[:3]
+        ),
     )
 
 
