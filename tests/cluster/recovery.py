@@ -121,9 +121,7 @@ def recovered(site: Site, death: Death, wanted: str) -> Recovery | None:
         wanted=wanted,
         requests=len(traffic.answers),
         failed_requests=len(traffic.failed),
-        failures=tuple(
-            f"{each.sent - traffic.answers[0].sent:.1f} s: {each.error[:200]}" for each in traffic.failed[:3]
-        ),
+        failures=tuple(f"{each.due - traffic.answers[0].due:.1f} s: {each.error[:200]}" for each in traffic.failed[:3]),
     )
 
 
