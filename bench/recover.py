@@ -2,6 +2,7 @@
 
     boundaries   SIGKILL of releaser at every step boundary
     helm         SIGKILL of helm at every write to the API server, before and after it is done there
+    orphan       SIGKILL of releaser at every write of helm, which goes on alone
     both         the same of helm and releaser at once, as when a machine is switched off
 
 Each is a deploy in mid-upgrade from a good revision; the next deploy, with no step between, must exit 0, leave the
@@ -25,7 +26,7 @@ from bench.record import circumstances, save, table
 from releaser.adapters.cluster import Cluster
 from releaser.settings import load_project
 from tests.cluster.broken import greeting
-from tests.cluster.recovery import Death, Recovery, at_boundary, at_write, recovered
+from tests.cluster.recovery import Death, Recovery, Victim, at_boundary, at_write, recovered
 from tests.cluster.site import Site, site
 from tests.conftest import ROOT
 
@@ -33,10 +34,16 @@ Series = Callable[[int], Death]
 
 _MORE_THAN_THERE_ARE = 1000
 
+
+def _at_writes(victim: Victim) -> tuple[Series, ...]:
+    return tuple(partial(at_write, victim=victim, done=done) for done in (False, True))
+
+
 SERIES: dict[str, tuple[Series, ...]] = {
     "boundaries": (at_boundary,),
-    "helm": (partial(at_write, done=False, both=False), partial(at_write, done=True, both=False)),
-    "both": (partial(at_write, done=False, both=True), partial(at_write, done=True, both=True)),
+    "helm": _at_writes(Victim.HELM),
+    "orphan": _at_writes(Victim.RELEASER),
+    "both": _at_writes(Victim.BOTH),
 }
 
 

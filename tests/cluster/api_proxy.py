@@ -1,4 +1,4 @@
-"""A proxy before the API server that counts Helm's writes and can kill Helm at the n-th. Also for bench/.
+"""A proxy before the API server that counts Helm's writes and can kill at the n-th. Also for bench/.
 
 It listens on 127.0.0.1 without TLS and asks the API server with the kube context's own certificate. Its address holds a
 secret path, so that nobody else on this machine uses it. It finds out who writes by Linux' /proc.
@@ -42,16 +42,17 @@ class Write:
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL for Helm at its write `number`: before the API server hears of it, or once it is done there but Helm
-    doesn't know. `also` is called at the same moment."""
+    """SIGKILL at Helm's write `number`: before the API server hears of it, or once it is done there but Helm doesn't
+    know. Helm is hit, unless it is spared; `also` is called at the same moment."""
 
     number: int
     done: bool
+    spare_helm: bool = False
     also: Callable[[], None] = lambda: None
 
 
 class Proxy:
-    """What went through. `killed` is the write at which Helm died, None while it lives."""
+    """What went through. `killed` is the write at which the kill came, None before it."""
 
     def __init__(self, kubeconfig: Path, kill: Kill | None) -> None:
         self.environment = {"KUBECONFIG": str(kubeconfig)}
@@ -66,14 +67,15 @@ class Proxy:
             self.writes.append(write)
             return write
 
-    def kill_at(self, write: Write, *, done: bool) -> bool:
-        """Kill whoever wrote, if this is the moment; tells whether it was."""
+    def strike(self, write: Write, *, done: bool) -> bool:
+        """Kill if this is the moment; tells whether Helm is dead, so that its request ends here."""
         if self._kill is None or (write.number, done) != (self._kill.number, self._kill.done):
             return False
-        os.kill(write.pid, signal.SIGKILL)
+        if not self._kill.spare_helm:
+            os.kill(write.pid, signal.SIGKILL)
         self._kill.also()
         self.killed = write
-        return True
+        return not self._kill.spare_helm
 
 
 @contextmanager
@@ -142,13 +144,13 @@ def _handler(context: str, secret: str, proxy: Proxy) -> type[BaseHTTPRequestHan
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             write = self._write()
-            if write and proxy.kill_at(write, done=False):
+            if write and proxy.strike(write, done=False):
                 self.close_connection = True
                 return
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
             self._upstream.request(self.command, self.path.removeprefix(secret), body, headers)
             with self._upstream.getresponse() as response:
-                if write and proxy.kill_at(write, done=True):
+                if write and proxy.strike(write, done=True):
                     self.close_connection = True
                     return
                 self._answer(response)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 from tests.cluster.api_proxy import Kill, counting
@@ -15,8 +18,9 @@ from tests.cluster.traffic import asking
 
 STEP_EVENTS = ("StepStarted", "StepEnded")
 
-Death = Callable[[Site], str]
-"""Runs a deploy and kills it. Says where; empty when the deploy had ended before."""
+Death = Callable[[Site], AbstractContextManager[str]]
+"""Runs a deploy and kills it. Says where; empty when the deploy had ended before. What survives may go on until the
+context ends."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,16 @@ def at_boundary(number: int) -> Death:
     """SIGKILL of releaser at its n-th step boundary, counted from 1: each step has one at its start and one at its end.
     Helm, if it runs, goes on alone, as it would."""
 
-    def death(site: Site) -> str:
+    @contextmanager
+    def death(site: Site) -> Iterator[str]:
         running = site.start("deploy", "dev")
-        seen = 0
-        for event in running.events():
-            seen += event["event"] in STEP_EVENTS
-            if seen == number:
-                return _killed(running, f"{event['event']} {event['name']}")
-        _require_success(running.end())
-        return ""
+        boundaries = (event for event in running.events() if event["event"] in STEP_EVENTS)
+        last = next(islice(boundaries, number - 1, None), None)
+        if last is None:
+            _require_success(running.end())
+            yield ""
+        else:
+            yield _killed(running, f"{last['event']} {last['name']}")
 
     return death
 
@@ -65,36 +70,48 @@ def at_boundary(number: int) -> Death:
 def at_step(event: str, step: str) -> Death:
     """SIGKILL of releaser at one boundary, by its name."""
 
-    def death(site: Site) -> str:
+    @contextmanager
+    def death(site: Site) -> Iterator[str]:
         running = site.start("deploy", "dev")
         running.until(event, step)
-        return _killed(running, f"{event} {step}")
+        yield _killed(running, f"{event} {step}")
 
     return death
 
 
-def at_write(number: int, *, done: bool, both: bool) -> Death:
-    """SIGKILL of helm at its n-th write to the API server, before or after it is done there; with `both`, of releaser
-    too, as when a machine is switched off."""
+class Victim(StrEnum):
+    """Who is killed at a write of helm. HELM: releaser sees it fail. RELEASER: helm goes on alone, and comes to its
+    end while the next deploy begins. BOTH: as when a machine is switched off."""
 
-    def death(site: Site) -> str:
+    HELM = "helm"
+    RELEASER = "releaser"
+    BOTH = "helm and releaser"
+
+
+def at_write(number: int, victim: Victim, *, done: bool) -> Death:
+    """SIGKILL at helm's n-th write to the API server, counted from 1, before or after it is done there."""
+
+    @contextmanager
+    def death(site: Site) -> Iterator[str]:
         running: Running | None = None
 
         def kill_releaser() -> None:
-            if both and running is not None:
+            if victim is not Victim.HELM and running is not None:
                 running.process.kill()
 
+        kill = Kill(number, done, spare_helm=victim is Victim.RELEASER, also=kill_releaser)
         with (
             tempfile.TemporaryDirectory() as directory,
-            counting(site.cluster.context, Path(directory), Kill(number, done, kill_releaser)) as proxy,
+            counting(site.cluster.context, Path(directory), kill) as proxy,
         ):
             running = site.start("deploy", "dev", environment=proxy.environment)
             ended = running.end()
-        if proxy.killed is None:
-            _require_success(ended)
-            return ""
-        victims = "helm and releaser" if both else f"helm (releaser then ended with {ended.code})"
-        return f"{victims} {'after' if done else 'before'} write {proxy.killed}"
+            if proxy.killed is None:
+                _require_success(ended)
+                yield ""
+                return
+            survivor = f" (releaser ended with {ended.code})" if victim is Victim.HELM else ""
+            yield f"{victim} {'after' if done else 'before'} write {proxy.killed}{survivor}"
 
     return death
 
@@ -105,8 +122,7 @@ def recovered(site: Site, death: Death, wanted: str) -> Recovery | None:
     The site has a good revision. Both deploys change the greeting, so that pods really roll.
     """
     greeting(site, f"{wanted}, killed")
-    with asking(site.url) as traffic:
-        where = death(site)
+    with asking(site.url) as traffic, death(site) as where:
         if not where:
             return None
         greeting(site, wanted)

@@ -13,7 +13,7 @@ from kubernetes.client.exceptions import ApiException
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
 from tests.cluster.broken import greeting
-from tests.cluster.recovery import Death, at_step, at_write, recovered
+from tests.cluster.recovery import Death, Victim, at_step, at_write, recovered
 from tests.cluster.site import RELEASE, Ended, Site, eventually
 from tests.cluster.traffic import asking
 from tests.fakes import Recorder
@@ -30,12 +30,13 @@ DEATHS = {
     "releaser, in mid-rollout": at_step("StepStarted", "roll out"),
     "releaser, in mid-test": at_step("StepStarted", "test"),
     "releaser, before the verdict": at_step("StepEnded", "test"),
-    "helm, with its record written": at_write(RECORD, done=True, both=False),
-    "helm, with the Deployment changed": at_write(DEPLOYMENT, done=True, both=False),
-    "both, with the record written": at_write(RECORD, done=True, both=True),
-    "both, with half of the objects changed": at_write(DEPLOYMENT, done=False, both=True),
-    "both, when no revision is deployed": at_write(SUPERSEDED, done=True, both=True),
-    "both, when the answer to the last write is lost": at_write(DEPLOYED, done=True, both=True),
+    "releaser, while helm goes on": at_write(RECORD, Victim.RELEASER, done=True),
+    "helm, with its record written": at_write(RECORD, Victim.HELM, done=True),
+    "helm, with the Deployment changed": at_write(DEPLOYMENT, Victim.HELM, done=True),
+    "both, with the record written": at_write(RECORD, Victim.BOTH, done=True),
+    "both, with half of the objects changed": at_write(DEPLOYMENT, Victim.BOTH, done=False),
+    "both, when no revision is deployed": at_write(SUPERSEDED, Victim.BOTH, done=True),
+    "both, when the answer to the last write is lost": at_write(DEPLOYED, Victim.BOTH, done=True),
 }
 
 
