@@ -202,7 +202,7 @@ def hook_ends_with_an_error(site: Site) -> None:
     )
 
 
-def test_expects_something_else(site: Site) -> None:
+def helm_test_expects_something_else(site: Site) -> None:
     expected = "--expect-environment\n        - "
     [test] = (site.root / "charts/flask-hello/templates/tests").glob("*.yaml")
     file = str(test.relative_to(site.root))
@@ -246,7 +246,7 @@ BROKEN = (
     Broken("NodePort in the template is taken", "port taken", node_port_in_the_template_is_taken),
     Broken("selector is another", "immutable field", selector_is_another),
     Broken("hook ends with an error", "hook failed", hook_ends_with_an_error),
-    Broken("test expects something else", "test failed", test_expects_something_else, Meanwhile.EITHER),
+    Broken("test expects something else", "test failed", helm_test_expects_something_else, Meanwhile.EITHER),
     Broken("half of the answers are errors", "requests lost", half_of_the_answers_are_errors, Meanwhile.LOSSES),
     Broken("slower than the deadline", "timeout", slower_than_the_deadline),
 )
