@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,8 @@ class Ended:
     """A releaser that ended, run with --output json: its exit code (negative: the signal), result, events and error."""
 
     code: int
-    stdout: str
-    lines: tuple[str, ...]
+    stdout: str = field(repr=False)
+    lines: tuple[str, ...] = field(repr=False)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -71,7 +71,8 @@ class Ended:
 
     @property
     def stderr(self) -> str:
-        return "\n".join(self.lines)
+        """Without the many lines that only tell how pods come along."""
+        return "\n".join(line for line in self.lines if _document(line).get("event") != "PodsChanged")
 
 
 class Running:
