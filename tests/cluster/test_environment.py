@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.conftest import Site
+from tests.cluster.site import Site
 
 pytestmark = pytest.mark.cluster
 

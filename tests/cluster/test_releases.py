@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from kubernetes import client
 
-from tests.cluster.conftest import NODE_PORT, Site, eventually
+from tests.cluster.site import Site, eventually
 
 pytestmark = pytest.mark.cluster
 
 
 def test_install_upgrade_broken_upgrade_automatic_return_and_manual_rollback(site: Site) -> None:
     deployed = site.json("deploy", "dev")
-    assert deployed["url"].endswith(f":{NODE_PORT}")
+    assert deployed["url"].endswith(f":{site.node_port}")
     assert deployed["after"]["verdict"] == "good"
     assert site.get()["environment"] == "dev"
 
@@ -100,11 +100,11 @@ def test_a_node_port_of_another_release_is_refused(site: Site, namespace: str, c
         namespace,
         client.V1Service(
             metadata=client.V1ObjectMeta(name="squatter"),
-            spec=client.V1ServiceSpec(type="NodePort", ports=[client.V1ServicePort(port=80, node_port=NODE_PORT)]),
+            spec=client.V1ServiceSpec(type="NodePort", ports=[client.V1ServicePort(port=80, node_port=site.node_port)]),
         ),
     )
     refused = site.releaser("deploy", "dev", code=4)
-    assert f"NodePort {NODE_PORT} is taken by service squatter in namespace {namespace}" in refused.stderr
+    assert f"NodePort {site.node_port} is taken by service squatter in namespace {namespace}" in refused.stderr
     assert site.json("status", "dev")["revision"] is None
     core.delete_namespaced_service("squatter", namespace)
 
