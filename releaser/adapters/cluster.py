@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -310,8 +311,6 @@ class Cluster:
     # -- errors --------------------------------------------------------------------------------------------------------
 
     def _metadata_only(self, path: str, query: dict[str, str]) -> dict[str, Any]:
-        import json
-
         response = self._api.call_api(
             *self._api.param_serialize(
                 method="GET",
@@ -354,12 +353,22 @@ def connect(context: str, configuration: client.Configuration | None = None) -> 
 def mapped(exc: Exception, doing: str, context: str) -> ReleaserError:
     """What the client raises -> our error."""
     if isinstance(exc, ApiException):
-        return EnvironmentUnfit(f"While {doing}: the API server of {context} said {exc.status} {exc.reason}")
+        return EnvironmentUnfit(
+            f"While {doing}: the API server of {context} said {exc.status} {exc.reason}", detail=_explanation(exc)
+        )
     return EnvironmentUnfit(
         f"While {doing}: the cluster of context {context} does not answer",
         detail=str(exc)[:300],
         hint="releaser doctor shows what is missing; `releaser up` starts the local cluster",
     )
+
+
+def _explanation(exc: ApiException) -> str:
+    """The API server's own words, e.g. which right is missing."""
+    try:
+        return str(json.loads(exc.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return ""
 
 
 def _wait_for_change(changed: queue.Queue[None]) -> None:

@@ -103,8 +103,6 @@ class Leases:
 
 
 def _body(lease: Lease) -> dict[str, Any]:
-    """A plain document: the client writes a time that falls on a full second without its fraction, which the API
-    server refuses for these fields."""
     spec: dict[str, Any] = {
         "leaseDurationSeconds": lease.duration_seconds,
         "leaseTransitions": lease.transitions,
@@ -124,8 +122,9 @@ def _body(lease: Lease) -> dict[str, Any]:
     return {"metadata": metadata, "spec": spec}
 
 
-def _micro_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _micro_time(moment: datetime) -> datetime:
+    """Never on a full second: the client writes that without its fraction, which the API server refuses here (400)."""
+    return moment if moment.microsecond else moment.replace(microsecond=1)
 
 
 def _lease(item: client.V1Lease) -> Lease:

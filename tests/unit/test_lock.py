@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -354,3 +356,16 @@ def test_of_all_who_wait_the_newest_commit_is_released_last(seed: int) -> None:
         assert released == sorted(released)
         assert released[-1] == max(commits[user] for user in waited)
     assert yard.waiters == set()
+
+
+def test_signals_at_random_moments_leave_neither_a_held_lock_nor_a_waiter() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.unit.signal_rounds", "4", "300"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    # they came at every stage: while waiting, under the lock, and when it was let go
+    assert all(f"interrupted after {stage}" in finished.stdout for stage in ("start", "held", "left"))
