@@ -5,11 +5,12 @@ Heavy libraries are imported by the command that needs them, so that --help and 
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -72,18 +73,25 @@ class Session:
 _session = Session(Path(), Printer(Output.TEXT))
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The entry point: maps ReleaserError to its exit code and Ctrl-C to 130. Anything else keeps its traceback."""
     install()
+    code = 0
     try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
     except ReleaserError as error:
         _session.printer.error(error)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except Interrupted:
         _session.printer.close()
         typer.echo("interrupted; `releaser status ENV` shows what is there", err=True)
-        sys.exit(130)
+        code = 130
+    # Watches and logs may still be read beside us. The interpreter's own way out would abort if one of them wrote now.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _version(wanted: bool) -> None:
@@ -262,13 +270,14 @@ def drift(
     fix: Annotated[bool, typer.Option("--fix", help="Put the live objects right.")] = False,
     exit_code: ExitCode = False,
     yes: Yes = False,
+    wait: WaitLock = True,
     context: ContextName = None,
 ) -> None:
     """Live fields that differ from the release, and who set them."""
     from releaser.flows.drift import drift as flow
 
     target = _target(_session.project, env, context)
-    drifted = flow(target, target.live, _consent(yes), fix=fix)
+    drifted = flow(target, target.live, _consent(yes), fix=fix, wait=wait)
     _session.printer.result(drifted)
     if exit_code and drifted.fields and not drifted.fixed:
         raise typer.Exit(CHANGED)

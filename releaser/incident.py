@@ -151,11 +151,11 @@ def report(incident: Incident) -> str:
         parts += ["## Last traceback", _fenced(incident.traceback)]
     parts += _changes(incident.changes)
     parts += ["## Pods", _pods(incident.pods), "## Events", _events(incident.events)]
-    logs = [log for log in incident.logs if log.text]
-    if logs:
-        parts.append("## Logs")
-        for log in logs:
-            parts += [f"[{log.file_name}](logs/{log.file_name}), its last lines:", _fenced(_tail(log.text))]
+    if incident.logs:
+        parts += ["## Logs", "\n".join(f"- [{log.file_name}](logs/{log.file_name})" for log in incident.logs)]
+    for log in incident.logs:
+        if log.pod in _troubled(incident):
+            parts += [f"The last lines of {log.file_name}:", _fenced(_tail(log.text))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -223,6 +223,11 @@ def _bullets(*pairs: tuple[str, str]) -> str:
 
 def _fenced(text: str, language: str = "") -> str:
     return f"~~~{language}\n{text}\n~~~"
+
+
+def _troubled(incident: Incident) -> set[str]:
+    """The pods whose last words belong into the report; those of all others are in their files."""
+    return {problem.pod for problem in incident.problems} | {pod.name for pod in incident.pods if pod.phase == "Failed"}
 
 
 def _tail(text: str) -> str:

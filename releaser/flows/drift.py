@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from releaser.errors import Refused, ReleaseNotRestored
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.ports import Live
-from releaser.flows.release import follow, history, require_no_pending
+from releaser.flows.release import follow, locked, require_no_pending, revisions_of
 from releaser.flows.restore import compare, extras, released, repair
 from releaser.flows.target import Target
 from releaser.models import Revision
@@ -14,10 +16,24 @@ from releaser.plans import Drift, DriftedField
 from releaser.steps import step
 
 
-def drift(target: Target, live: Live, consent: Consent, *, fix: bool) -> Drift:
+def drift(target: Target, live: Live, consent: Consent, *, fix: bool, wait: bool = True) -> Drift:
     """Raises Refused when nothing is installed; with `fix` Declined, and ReleaseNotRestored when something stays."""
     environment = target.environment
-    revisions = history(target.release, target.namespace, target.helm, target.cluster)
+    _, found = _look(target, live)
+    if not (fix and found.fields):
+        return found
+    require_consent(environment, f"drift {environment.name} --fix", consent)
+    with locked(target, "drift --fix", wait=wait) as (target, _):
+        manifests, found = _look(target, live)  # while we waited, somebody may have released
+        target.still_ours()
+        _fix(target, live, *manifests, found.fields)
+    return replace(found, fixed=bool(found.fields))
+
+
+def _look(target: Target, live: Live) -> tuple[tuple[str, str], Drift]:
+    """The manifests of the revision that stands and of the newest, and how the live objects differ from the former."""
+    environment = target.environment
+    revisions = revisions_of(target)
     if not revisions:
         raise Refused(
             f"{target.release} is not installed in {target.namespace}", hint=f"releaser deploy {environment.name}"
@@ -29,10 +45,8 @@ def drift(target: Target, live: Live, consent: Consent, *, fix: bool) -> Drift:
     with step(target.reporter, "compare") as running:
         fields = drifted(target, live, manifest, newest)
         running.detail = f"{len(fields)} fields differ from revision {current.number}"
-    if fix and fields:
-        require_consent(environment, f"drift {environment.name} --fix", consent)
-        _fix(target, live, manifest, newest, fields)
-    return Drift(environment.name, target.release, target.namespace, current.number, fields, fixed=bool(fix and fields))
+    found = Drift(environment.name, target.release, target.namespace, current.number, fields, fixed=False)
+    return (manifest, newest), found
 
 
 def standing(revisions: tuple[Revision, ...]) -> Revision:
