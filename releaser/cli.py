@@ -74,24 +74,29 @@ _session = Session(Path(), Printer(Output.TEXT))
 
 
 def main() -> NoReturn:
-    """The entry point: maps ReleaserError to its exit code and Ctrl-C to 130. Anything else keeps its traceback."""
-    install()
-    code = 0
-    try:
-        app(standalone_mode=True)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except ReleaserError as error:
-        _session.printer.error(error)
-        code = error.exit_code
-    except Interrupted:
-        _session.printer.close()
-        typer.echo("interrupted; `releaser status ENV` shows what is there", err=True)
-        code = 130
+    """The entry point."""
+    code = run()
     # Watches and logs may still be read beside us. The interpreter's own way out would abort if one of them wrote now.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def run() -> int:
+    """The exit code: ReleaserError's own, 130 after Ctrl-C. Anything else that is raised keeps its traceback."""
+    install()
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except ReleaserError as error:
+        _session.printer.error(error)
+        return error.exit_code
+    except Interrupted:
+        _session.printer.close()
+        typer.echo("interrupted; `releaser status ENV` shows what is there", err=True)
+        return 130
+    return 0
 
 
 def _version(wanted: bool) -> None:

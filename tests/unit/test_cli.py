@@ -51,9 +51,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
     for option in ("--help", "--version"):
         code = (
             "import sys; sys.argv = ['releaser', sys.argv[1]]\n"
-            "from releaser.cli import main\n"
-            "try: main()\n"
-            "except SystemExit: pass\n"
+            "from releaser.cli import run\n"
+            "run()\n"
             f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
         )
         finished = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
