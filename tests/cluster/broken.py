@@ -123,7 +123,7 @@ def secret_that_is_not_there(site: Site) -> None:
 
 
 def config_map_that_is_not_there(site: Site) -> None:
-    reference = 'configMapRef:\n                name: {{ include "flask-hello.fullname" . }}'
+    reference = 'configMapRef:\n                name: {{ include "flask-hello.configName" . }}'
     site.edit(_DEPLOYMENT, reference, "configMapRef:\n                name: absent")
 
 

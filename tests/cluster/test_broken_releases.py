@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from releaser.adapters.cluster import Cluster
+from tests.cluster import site as sites
 from tests.cluster.broken import BROKEN, Broken, Meanwhile, greeting
 from tests.cluster.site import RELEASE, Site
 from tests.cluster.traffic import Traffic, asking
@@ -18,24 +22,47 @@ pytestmark = pytest.mark.cluster
 SECRET = "sesame-sesame-sesame"
 
 
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Site]:
+    """A site with a good release. All broken ones follow it in one history, as failures do in life."""
+    root = tmp_path_factory.mktemp("broken") / "project"
+    with sites.site(root, cluster) as site:
+        greeting(site, "Good")
+        site.values("dev", secret={"secretKey": SECRET})
+        site.releaser("deploy", "dev")
+        shutil.copytree(root, root.with_name("good"))
+        yield site
+
+
+@pytest.fixture
+def site(released: Site) -> Iterator[Site]:
+    """The good project again, and nothing in its namespace that a broken release needed."""
+    yield released
+    shutil.rmtree(released.root)
+    shutil.copytree(released.root.with_name("good"), released.root)
+    core, namespace = released.core, released.namespace
+    core.delete_collection_namespaced_resource_quota(namespace)
+    core.delete_collection_namespaced_limit_range(namespace)
+
+
 @pytest.mark.parametrize("broken", BROKEN, ids=str)
 def test_a_broken_release_is_explained_recorded_and_taken_back(site: Site, broken: Broken) -> None:
-    greeting(site, "Good")
-    site.values("dev", secret={"secretKey": SECRET})
-    site.releaser("deploy", "dev")
     greeting(site, "Broken")
     site.values("dev", secret={"secretKey": ""})
     broken.make(site)
+    number = site.history()[0]["number"] + 1
 
     with asking(site.url) as traffic:
         ended = site.run("deploy", "dev")
 
     assert ended.code == 6, ended.stderr
     assert ended.error["cause"] == broken.cause, ended.error
-    _require_evidence(site.root / "incidents" / f"{RELEASE}-r2", broken.cause)
+    assert Path(ended.error["incident"]) == site.root / "incidents" / f"{RELEASE}-r{number}"
+    _require_evidence(Path(ended.error["incident"]), broken.cause)
     _require_service(traffic, broken.meanwhile)
-    newest = site.history()[0]
-    assert (newest["verdict"], newest["status"], newest["content"]) == ("good", "deployed", 1)
+    newest, failed, *_ = site.history()
+    assert (newest["number"], newest["verdict"], newest["status"]) == (number + 1, "good", "deployed")
+    assert (failed["number"], failed["verdict"], failed["entry"]["cause"]) == (number, "failed", broken.cause)
     assert site.get()["message"] == "Good"
 
 
