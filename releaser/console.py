@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from releaser.errors import LintFailed, ReleaserError
-from releaser.models import CommandRan, Event, Note, PodsChanged, PodState, StepEnded, StepProgressed, StepStarted
+from releaser.models import (
+    CommandRan,
+    Event,
+    Note,
+    PodsChanged,
+    PodState,
+    Probed,
+    StepEnded,
+    StepProgressed,
+    StepStarted,
+)
 from releaser.render import duration, rendered, shown_finding
 
 if TYPE_CHECKING:
@@ -26,6 +36,10 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 HEARTBEAT_SECONDS = 15.0
+# Lost requests come in bursts: plain lines speak of them only so often.
+LOST_SECONDS = 5.0
+# A receipt that isn't renewed for so long is no news any more and leaves the terminal.
+STALE_SECONDS = 3.0
 
 
 class Output(StrEnum):
@@ -173,6 +187,7 @@ class _Lines(_Progress):
         self._file = file
         self._running: dict[str, _Running] = {}
         self._pods = ""
+        self._lost: Probed | None = None
         self._closed = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -195,6 +210,10 @@ class _Lines(_Progress):
                 if line != self._pods:
                     self._pods = line
                     self._print(f"     {elapsed:6.1f} s  {line}")
+            case Probed(receipt, elapsed):
+                if self._news(event):
+                    self._lost = event
+                    self._print(f"     {elapsed:6.1f} s  {receipt.line}")
             case Note(text, warning):
                 self._print(f"{'warn' if warning else 'note'}  {text}")
             case CommandRan(argv):
@@ -202,6 +221,17 @@ class _Lines(_Progress):
 
     def close(self) -> None:
         self._closed.set()
+
+    def _news(self, probed: Probed) -> bool:
+        """More requests were lost than was last said."""
+        if self._lost is not None and probed.elapsed_seconds < self._lost.elapsed_seconds:
+            self._lost = None  # another probing
+        if self._lost is None:
+            return probed.receipt.failed > 0
+        return (
+            probed.receipt.failed > self._lost.receipt.failed
+            and probed.elapsed_seconds >= self._lost.elapsed_seconds + LOST_SECONDS
+        )
 
     def _print(self, line: str) -> None:
         print(line, file=self._file, flush=True)
@@ -216,12 +246,15 @@ class _Lines(_Progress):
 
 
 class _Terminal(_Progress):
-    """Finished steps scroll up; running ones stay below with a spinner, elapsed time and the rollout's pods."""
+    """Finished steps scroll up; running ones stay below with a spinner, elapsed time, the rollout's pods
+    and what the service's clients see."""
 
     def __init__(self, file: TextIO) -> None:
         self._console = _rich(file)
         self._running: dict[str, _Running] = {}
         self._pods: PodsChanged | None = None
+        self._receipt = ""
+        self._probed = 0.0
         self._live: Live | None = None
 
     def show(self, event: Event) -> None:
@@ -242,6 +275,8 @@ class _Terminal(_Progress):
                     self.close()
             case PodsChanged():
                 self._pods = event
+            case Probed(receipt):
+                self._receipt, self._probed = receipt.line, time.monotonic()
             case Note(text, warning):
                 self._console.print(
                     f"{'warn' if warning else 'note'}  {text}", style="yellow" if warning else None, soft_wrap=True
@@ -274,8 +309,12 @@ class _Terminal(_Progress):
                 duration(time.monotonic() - step.started),
                 step.text[-60:] or (f"log: {step.log}" if step.log else ""),
             )
-        pods = self._pods
-        return Group(table, _pods_table(pods.pods), f"  {pods.summary}") if pods else table
+        parts: list[RenderableType] = [table]
+        if self._pods is not None:
+            parts += [_pods_table(self._pods.pods), f"  {self._pods.summary}"]
+        if self._receipt and time.monotonic() < self._probed + STALE_SECONDS:
+            parts.append(f"  {self._receipt}")
+        return Group(*parts)
 
 
 def _ended(event: StepEnded) -> str:

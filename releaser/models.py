@@ -239,6 +239,44 @@ class TestRun:
     log: str
 
 
+# -- what clients saw --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of requests that were sent through the service at a steady rate, whatever came back.
+
+    `failed` are those without a whole 2xx or 3xx answer in time, `errors` counts them by kind. The longest gap is the
+    longest time without any answer. Latencies count from when a request was due; 0 while none was answered. `versions`
+    and `pods` count answers by who gave them, most first.
+    """
+
+    sent: int
+    failed: int
+    longest_gap_seconds: float
+    p50_seconds: float
+    p99_seconds: float
+    rate_per_second: float
+    versions: tuple[tuple[str, int], ...] = ()
+    pods: tuple[tuple[str, int], ...] = ()
+    errors: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def line(self) -> str:
+        """At most 76 characters."""
+        line = f"{self.sent} requests, {self.failed} lost, longest gap {_shown(self.longest_gap_seconds)}"
+        if self.p99_seconds == 0:
+            return line
+        return f"{line}, p50 {_shown(self.p50_seconds)}, p99 {_shown(self.p99_seconds)}"
+
+
+def _shown(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    if milliseconds >= 1000:
+        return f"{seconds:.1f} s"
+    return f"{milliseconds} ms" if milliseconds else "<1 ms"
+
+
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +457,14 @@ class PodsChanged:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """What the service's clients have seen so far."""
+
+    receipt: Receipt
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
 class Note:
     text: str
     warning: bool = False
@@ -431,7 +477,7 @@ class CommandRan:
     argv: tuple[str, ...]
 
 
-Event = StepStarted | StepProgressed | StepEnded | PodsChanged | Note | CommandRan
+Event = StepStarted | StepProgressed | StepEnded | PodsChanged | Probed | Note | CommandRan
 
 
 class Reporter(Protocol):

@@ -27,15 +27,32 @@ environment:
   delivery: enum('minikube', required=False)
   protected: bool(required=False)
   deadlineSeconds: num(min=1, max=86400, required=False)
+  probe: include('probe', required=False)
+---
+probe:
+  ratePerSecond: num(min=0, max=1000, required=False, none=False)
+  path: regex('^/[!-~]*$', name='path that starts with /', required=False, none=False)
+  failureBudget: int(min=0, required=False)
 """
 _KEYS = ("release", "chart", "image", "dockerfile", "environments")
-_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "protected", "deadlineSeconds")
+_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "protected", "deadlineSeconds", "probe")
+_PROBE_KEYS = ("ratePerSecond", "path", "failureBudget")
 
 
 class Delivery(StrEnum):
     """How an image reaches the nodes."""
 
     MINIKUBE = "minikube"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How the service is asked while it is released. A rate of 0 is off; a budget is how many requests may be lost
+    before the release counts as failed, None: any number."""
+
+    rate_per_second: float
+    path: str
+    failure_budget: int | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class Environment:
     delivery: Delivery
     protected: bool
     deadline_seconds: float
+    probe: Probe
 
 
 @dataclass(frozen=True)
@@ -111,14 +129,24 @@ _ENVIRONMENT_FILE = re.compile(r"values-([a-z](?:[a-z0-9-]*[a-z0-9])?)\.yaml$")
 
 
 def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> Environment:
+    protected = given.get("protected", name == "prod")
     return Environment(
         name=name,
         values_file=file,
         context=given.get("context", "minikube"),
         namespace=given.get("namespace", f"{release}-{name}"),
         delivery=Delivery(given.get("delivery", Delivery.MINIKUBE)),
-        protected=given.get("protected", name == "prod"),
+        protected=protected,
         deadline_seconds=float(given.get("deadlineSeconds", 300)),
+        probe=_probe(given.get("probe") or {}, protected),
+    )
+
+
+def _probe(given: dict[str, Any], protected: bool) -> Probe:
+    return Probe(
+        rate_per_second=float(given.get("ratePerSecond", 20)),
+        path=given.get("path", "/version"),
+        failure_budget=given.get("failureBudget", 0 if protected else None),
     )
 
 
@@ -142,6 +170,9 @@ def _validate(located: Located) -> None:
         for name, settings in environments.items():
             for key in settings if isinstance(settings, dict) else ():
                 _require_known(located, ("environments", name, key), _ENVIRONMENT_KEYS)
+            probe = settings.get("probe") if isinstance(settings, dict) else None
+            for key in probe if isinstance(probe, dict) else ():
+                _require_known(located, ("environments", name, "probe", key), _PROBE_KEYS)
 
     import yamale  # imported here: --help and --version don't need it
 

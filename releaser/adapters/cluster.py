@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import urllib3
@@ -196,6 +196,16 @@ class Cluster:
             for informer in informers.values():
                 # stop() joins a thread that may sit in a read until the server ends the watch: not ours to wait for
                 threading.Thread(target=informer.stop, daemon=True).start()
+
+    # -- for adapters with requests of their own -----------------------------------------------------------------------
+
+    @property
+    def api(self) -> client.ApiClient:
+        return self._api
+
+    def asking(self, doing: str) -> AbstractContextManager[None]:
+        """Around a request: what it raises becomes EnvironmentUnfit."""
+        return self._asking(doing)
 
     # -- errors --------------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,34 @@ class Process:
         finally:
             _kill(process)
 
+    @contextmanager
+    def held(
+        self, argv: Sequence[str | Path], *, doing: str, on_line: Callable[[str], None], ending_seconds: float
+    ) -> Iterator[None]:
+        """Run beside us as long as the context lasts; `on_line` sees each line of output, in a thread of its own.
+
+        The program is to end when its stdin does, which also happens when we are killed, and has `ending_seconds` for
+        its last lines; after that it is killed.
+        """
+        process = self._start(argv, doing, stdin=True, stderr=subprocess.STDOUT, env=None, cwd=None)
+
+        def read() -> None:
+            for line in _lines(process):
+                on_line(line)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            reader.join(ending_seconds)
+            if reader.is_alive():
+                _signal(process, signal.SIGKILL)
+                reader.join()
+            _kill(process)
+
     def _start(
         self,
         argv: Sequence[str | Path],
@@ -170,15 +198,18 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the program and what it started: TERM to the group, KILL after five seconds."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
         process.wait()
     _close(process)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from releaser.ledger import HelmRevision
-from releaser.models import Image, PodState, Snapshot, TestRun, Values
+from releaser.models import Image, PodState, Receipt, Snapshot, TestRun, Values
 
 
 class Records(Protocol):
@@ -69,3 +70,22 @@ class Node(Protocol):
     def load(self, image: Image) -> None: ...
 
     def tag(self, image: Image, ref: str) -> None: ...
+
+
+class Probing(Protocol):
+    """Requests that are being sent; once the context has ended, those that were."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """The newest known; after the end the final one."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the receipt doesn't cover the whole time; empty when it does."""
+
+
+class Prober(Protocol):
+    def probe(
+        self, namespace: str, service: str, image: str, rate_per_second: float, path: str
+    ) -> AbstractContextManager[Probing]:
+        """Ask the service until the context ends. Raises EnvironmentUnfit when no request can be sent at all."""
