@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 HEARTBEAT_SECONDS = 15.0
+# Lost requests come in bursts: plain lines speak of them only so often.
 LOST_SECONDS = 5.0
+# A receipt that isn't renewed for so long is no news any more and leaves the terminal.
+STALE_SECONDS = 3.0
 
 
 class Output(StrEnum):
@@ -187,7 +190,7 @@ class _Lines(_Progress):
         self._file = file
         self._running: dict[str, _Running] = {}
         self._pods = ""
-        self._told_lost, self._told_at = 0, 0.0
+        self._lost: Probed | None = None
         self._closed = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -210,8 +213,10 @@ class _Lines(_Progress):
                 if line != self._pods:
                     self._pods = line
                     self._print(f"     {elapsed:6.1f} s  {line}")
-            case Probed(receipt):
-                self._lost(receipt)
+            case Probed(receipt, elapsed):
+                if self._news(event):
+                    self._lost = event
+                    self._print(f"     {elapsed:6.1f} s  {receipt.line}")
             case Note(text, warning):
                 self._print(f"{'warn' if warning else 'note'}  {text}")
             case CommandRan(argv):
@@ -220,12 +225,16 @@ class _Lines(_Progress):
     def close(self) -> None:
         self._closed.set()
 
-    def _lost(self, receipt: Receipt) -> None:
-        """Only bad news, and not each of them."""
-        now = time.monotonic()
-        if receipt.failed > self._told_lost and now - self._told_at >= LOST_SECONDS:
-            self._told_lost, self._told_at = receipt.failed, now
-            self._print(f"lost  {receipt.line}")
+    def _news(self, probed: Probed) -> bool:
+        """More requests were lost than was last said."""
+        if self._lost is not None and probed.elapsed_seconds < self._lost.elapsed_seconds:
+            self._lost = None  # another probing
+        if self._lost is None:
+            return probed.receipt.failed > 0
+        return (
+            probed.receipt.failed > self._lost.receipt.failed
+            and probed.elapsed_seconds >= self._lost.elapsed_seconds + LOST_SECONDS
+        )
 
     def _print(self, line: str) -> None:
         print(line, file=self._file, flush=True)
@@ -240,13 +249,15 @@ class _Lines(_Progress):
 
 
 class _Terminal(_Progress):
-    """Finished steps scroll up; running ones stay below with a spinner, elapsed time and the rollout's pods."""
+    """Finished steps scroll up; running ones stay below with a spinner, elapsed time, the rollout's pods
+    and what the service's clients see."""
 
     def __init__(self, file: TextIO) -> None:
         self._console = _rich(file)
         self._running: dict[str, _Running] = {}
         self._pods: PodsChanged | None = None
         self._receipt: Receipt | None = None
+        self._probed = 0.0
         self._live: Live | None = None
 
     def show(self, event: Event) -> None:
@@ -268,7 +279,7 @@ class _Terminal(_Progress):
             case PodsChanged():
                 self._pods = event
             case Probed(receipt):
-                self._receipt = receipt
+                self._receipt, self._probed = receipt, time.monotonic()
             case Note(text, warning):
                 self._console.print(
                     f"{'warn' if warning else 'note'}  {text}", style="yellow" if warning else None, soft_wrap=True
@@ -305,7 +316,7 @@ class _Terminal(_Progress):
         parts: list[RenderableType] = [table]
         if self._pods is not None:
             parts += [_pods_table(self._pods.pods), f"  {self._pods.summary}"]
-        if self._receipt is not None:
+        if self._receipt and time.monotonic() < self._probed + STALE_SECONDS:
             parts.append(Text(f"  {self._receipt.line}", style="red" if self._receipt.failed else "green"))
         return Group(*parts)
 

@@ -56,7 +56,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a prober saw of the service while it was being changed; times in seconds, latencies of good answers only."""
+    """What became of requests that were sent through the service at a steady rate, whatever came back.
+
+    `failed` are those without a whole 2xx or 3xx answer in time, `errors` counts them by kind. The longest gap is the
+    longest time without any answer. Latencies count from when a request was due; 0 while none was answered. `versions`
+    and `pods` count answers by who gave them, most first. `trouble`: why it doesn't cover the whole time; empty when it
+    does.
+    """
 
     sent: int
     failed: int
@@ -67,18 +73,22 @@ class Receipt:
     versions: tuple[tuple[str, int], ...] = ()
     pods: tuple[tuple[str, int], ...] = ()
     errors: tuple[tuple[str, int], ...] = ()
+    trouble: str = ""
 
     @property
     def line(self) -> str:
-        """In at most 76 characters."""
-        return (
-            f"{self.sent} requests, {self.failed} lost, longest gap {_milliseconds(self.longest_gap_seconds)}, "
-            f"p50 {_milliseconds(self.p50_seconds)}, p99 {_milliseconds(self.p99_seconds)}"
-        )
+        """At most 76 characters."""
+        line = f"{self.sent} requests, {self.failed} lost, longest gap {_shown(self.longest_gap_seconds)}"
+        if self.p99_seconds == 0:
+            return line
+        return f"{line}, p50 {_shown(self.p50_seconds)}, p99 {_shown(self.p99_seconds)}"
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
+def _shown(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    if milliseconds >= 1000:
+        return f"{seconds:.1f} s"
+    return f"{milliseconds} ms" if milliseconds else "<1 ms"
 
 
 @dataclass(frozen=True)
@@ -314,6 +324,9 @@ class TestRun:
     log: str
 
 
+# -- what clients saw --------------------------------------------------------------------------------------------------
+
+
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 
@@ -495,9 +508,10 @@ class PodsChanged:
 
 @dataclass(frozen=True)
 class Probed:
-    """What became of the requests sent so far."""
+    """What the service's clients have seen so far."""
 
     receipt: Receipt
+    elapsed_seconds: float
 
 
 @dataclass(frozen=True)

@@ -1,206 +1,317 @@
-"""Sends requests at a steady rate and counts what comes back: python -m releaser.prober URL --rate 20
+"""Asks a service again and again while it is deployed, and counts what its clients would have seen.
 
-Open loop: request k is due at k / rate, whatever became of those before, and its latency counts from when it was due,
-so a service that stalls can't slow down who measures it (Gil Tene's "coordinated omission"). Each request is a
-connection of its own, so that a Service spreads them over its pods. Good is a whole answer with a status below 400.
+    python -m releaser.prober http://192.168.49.2:31181 --rate 20 --path /version
 
-Prints cumulative figures as one JSON line twice a second and, at SIGTERM, SIGINT, the end of standard input (--stdin)
-or of --for seconds, a last one with "final": true. Standard library only: it also runs by `python -c` in a pod.
+Standard library only and nothing of releaser, Python 3.9 or newer: inside a cluster it runs as `python -c SOURCE`.
+
+Open loop: request k is due at start + k/rate whatever came of those before, and its latency counts from when it was
+due. So a stall is seen by every request that was due in it ("coordinated omission", Gil Tene, can't hide it).
+Each request has a connection of its own, because a Service balances connections. Due times have the event loop's
+resolution: a request starts, and so seems slower, by up to 1 ms.
+
+It writes one JSON document a line: the counters since the start, and a last one with "final": true after SIGTERM,
+SIGINT, the end of a pipe on stdin, or --for SECONDS.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
+import itertools
 import json
 import math
 import os
+import re
+import resource
 import signal
-import time
-import urllib.parse
+import socket
+import stat
+import sys
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
-TELL_SECONDS = 0.5
-# Beyond so many open requests a new one counts as lost: it could not even be sent.
-OPEN_MAX = 2000
-ANSWER_MAX_BYTES = 1024 * 1024
-# Latencies are kept in buckets of this width: percentiles are exact to 1 %.
-BUCKET = math.log(1.01)
-FLOOR_SECONDS = 1e-4
+_EVERY_SECONDS = 0.4
+_LONGEST_SECONDS = 3600.0
+_DISTINCT = 50
+# files that are open besides the connections
+_SPARE_FILES = 64
 
 
-class Failed(Exception):
-    """One request that was lost, and how."""
+class Tally(Counter[str]):
+    """Counts names; what comes after the first fifty different ones counts as `others`, so that memory is bounded."""
+
+    def count(self, name: object) -> None:
+        name = str(name)[:63]
+        self[name if name in self or len(self) < _DISTINCT else "others"] += 1
 
 
-@dataclass
-class Tally:
-    """What was seen so far; times in seconds since the start."""
+class Histogram:
+    """Durations in buckets 1 % wide: a quantile is exact to 0.5 %, and memory doesn't grow with their number."""
 
-    sent: int = 0
-    failed: int = 0
-    longest_gap: float = 0.0
-    last_good: float = 0.0
-    latencies: Counter[int] = field(default_factory=Counter)
-    versions: Counter[str] = field(default_factory=Counter)
-    pods: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
+    _FINEST_SECONDS = 1e-6
+    _RATIO = math.log(1.01)
 
-    def good(self, due: float, now: float, body: bytes) -> None:
-        self.longest_gap = max(self.longest_gap, now - self.last_good)
-        self.last_good = now
-        self.latencies[math.floor(math.log(max(now - due, FLOOR_SECONDS)) / BUCKET)] += 1
-        with suppress(ValueError):
-            said = json.loads(body)
-            if isinstance(said, dict):
-                for key, counter in (("version", self.versions), ("pod", self.pods)):
-                    if said.get(key):
-                        counter[str(said[key])] += 1
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
 
-    def lost(self, how: str) -> None:
-        self.failed += 1
-        self.errors[how] += 1
+    def add(self, seconds: float) -> None:
+        finest = self._FINEST_SECONDS
+        self._buckets[round(math.log(max(seconds, finest) / finest) / self._RATIO)] += 1
 
-    def percentile(self, share: float) -> float:
-        """Upper edge of the bucket in which so large a share of the good answers lies; 0 without any."""
-        left = share * sum(self.latencies.values())
-        for bucket in sorted(self.latencies):
-            left -= self.latencies[bucket]
-            if left <= 0:
-                return math.exp((bucket + 1) * BUCKET)
+    def quantile(self, share: float) -> float:
+        """The nearest rank's bucket, by its middle; 0 when nothing was added."""
+        rank = math.ceil(share * sum(self._buckets.values()))
+        for bucket in sorted(self._buckets):
+            rank -= self._buckets[bucket]
+            if rank <= 0:
+                return self._FINEST_SECONDS * math.exp(bucket * self._RATIO)
         return 0.0
 
-    def figures(self, now: float, *, final: bool) -> str:
-        return json.dumps(
-            {
-                "sent": self.sent,
-                "failed": self.failed,
-                "longest_gap_seconds": round(max(self.longest_gap, now - self.last_good), 4),
-                "p50_seconds": round(self.percentile(0.5), 4),
-                "p99_seconds": round(self.percentile(0.99), 4),
-                "versions": self.versions,
-                "pods": self.pods,
-                "errors": self.errors,
-                "final": final,
-            }
-        )
+
+class Account:
+    """What came of the requests. Moments are seconds on one monotonic clock."""
+
+    def __init__(self, rate: float, started: float) -> None:
+        self._rate = rate
+        self._started = started
+        self._sent = self._failed = 0
+        self._latencies = Histogram()
+        self._versions, self._pods, self._errors = Tally(), Tally(), Tally()
+        self._longest_gap = 0.0
+        self._last_answer = started
+
+    def sent(self) -> None:
+        self._sent += 1
+
+    def failed(self, kind: str) -> None:
+        self._failed += 1
+        self._errors.count(kind)
+
+    def answered(self, due: float, now: float, body: bytes) -> None:
+        self._latencies.add(now - due)
+        self._longest_gap = max(self._longest_gap, now - self._last_answer)
+        self._last_answer = now
+        named = _object(body)
+        for key, tally in (("version", self._versions), ("pod", self._pods)):
+            if named.get(key):
+                tally.count(named[key])
+
+    def line(self, now: float, *, final: bool = False) -> bytes:
+        """The counters; a gap that is still open counts up to `now`."""
+        document = {
+            "final": final,
+            "elapsed_seconds": round(now - self._started, 3),
+            "sent": self._sent,
+            "failed": self._failed,
+            "longest_gap_seconds": round(max(self._longest_gap, now - self._last_answer), 6),
+            "p50_seconds": round(self._latencies.quantile(0.50), 6),
+            "p99_seconds": round(self._latencies.quantile(0.99), 6),
+            "rate_per_second": self._rate,
+            "versions": self._versions,
+            "pods": self._pods,
+            "errors": self._errors,
+        }
+        return json.dumps(document).encode() + b"\n"
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    host: str
-    port: int
-    path: str
-    timeout_seconds: float
+class Sender:
+    """Sends requests when they are due, each on a connection of its own."""
 
-    async def ask(self) -> bytes:
-        """The body of a good answer. Raises Failed."""
+    def __init__(self, url: str, path: str, rate: float, timeout: float, account: Account, started: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise SystemExit(f"prober: {url} is no http:// address")
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._request = (
+            f"GET {parts.path.rstrip('/')}{path} HTTP/1.1\r\n"
+            f"Host: {parts.netloc.rpartition('@')[2]}\r\n"
+            "Accept: application/json\r\nUser-Agent: releaser-prober\r\nConnection: close\r\n\r\n"
+        ).encode()
+        self._rate = rate
+        self._timeout = timeout
+        self._account = account
+        self._started = started
+        # As many as can wait for their timeout at once: a bound that only a lack of files makes felt.
+        self._most = _files_for(math.ceil(rate * timeout) + 1)
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def send(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        for number in itertools.count():
+            due = self._started + number / self._rate
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self._account.sent()
+            if len(self._asking) >= self._most:
+                self._account.failed("not started")
+                continue
+            task = loop.create_task(self._ask(due))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def drain(self) -> None:
+        """Until each request that was sent has its answer or its timeout."""
+        if self._asking:
+            await asyncio.wait(self._asking)
+
+    async def _ask(self, due: float) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        # The timeout counts from here: that this program itself was late is no failure of the service.
+        alarm = loop.call_later(self._timeout, task.cancel)
+        writer = None
         try:
-            return await asyncio.wait_for(self._ask(), self.timeout_seconds)
-        except TimeoutError as exc:
-            raise Failed("timeout") from exc
-        except ConnectionRefusedError as exc:
-            raise Failed("refused") from exc
-        except (ConnectionResetError, BrokenPipeError) as exc:
-            raise Failed("reset") from exc
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
-            raise Failed(type(exc).__name__) from exc
-
-    async def _ask(self) -> bytes:
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        try:
-            lines = (
-                f"GET {self.path} HTTP/1.1",
-                f"Host: {self.host}:{self.port}",
-                "Accept: application/json",
-                "User-Agent: releaser-prober",
-                "Connection: close",
-            )
-            writer.write("\r\n".join((*lines, "", "")).encode())
-            await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            body = await reader.read(ANSWER_MAX_BYTES)
-            while more := await reader.read(ANSWER_MAX_BYTES):
-                body = (body + more)[:ANSWER_MAX_BYTES]
+            reader, writer = await asyncio.open_connection(self._host, self._port)
+            writer.write(self._request)
+            status, body = await _answer(reader)
+            if 200 <= status < 400:
+                self._account.answered(due, loop.time(), body)
+            else:
+                self._account.failed(f"status {status}")
+        except asyncio.CancelledError:
+            self._account.failed("timeout")
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as exc:
+            self._account.failed(_kind(exc))
         finally:
-            writer.close()
-        return _checked(head.decode("latin-1"), body)
+            alarm.cancel()
+            if writer is not None:
+                writer.close()
 
 
-def _checked(head: str, body: bytes) -> bytes:
-    status_line, *lines = head.split("\r\n")
-    status = int(status_line.split()[1])
-    if status >= 400:
-        raise Failed(f"status {status}")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    promised = headers.get("content-length")
-    if promised is not None and int(promised) > len(body):
-        raise Failed("cut off")
-    return body
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body, read whole. Raises ValueError for what is not HTTP, EOFError for what ends too soon."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    match = re.match(r"HTTP/1\.[01] (\d{3})", head)
+    if match is None:
+        raise ValueError(head)
+    status = int(match[1])
+    fields = dict(re.findall(r"\r\n([^:\r\n]+):[ \t]*([^\r\n]*)", head.lower()))
+    if status in (204, 304):
+        return status, b""
+    if "chunked" in fields.get("transfer-encoding", ""):
+        return status, await _chunks(reader)
+    if "content-length" in fields:
+        return status, await reader.readexactly(int(fields["content-length"]))
+    return status, await reader.read()
 
 
-async def probe(endpoint: Endpoint, rate: float, seconds: float, *, until_eof: bool) -> None:
-    """Send until told to end, and wait for what is still open."""
-    tally, started = Tally(), time.monotonic()
-    stop, tasks = asyncio.Event(), set[asyncio.Task[None]]()
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
+        chunk = await reader.readexactly(size + 2)
+        if size == 0:
+            return body
+        body += chunk[:-2]
+
+
+def _kind(exc: Exception) -> str:
+    """The name that a failure is counted by."""
+    if isinstance(exc, ConnectionRefusedError):
+        return "refused"
+    if isinstance(exc, ConnectionError):
+        return "reset"
+    if isinstance(exc, EOFError):
+        return "cut short"
+    if isinstance(exc, socket.gaierror):
+        return "unknown host"
+    if isinstance(exc, TimeoutError):
+        return "timeout"
+    if isinstance(exc, OSError):
+        return errno.errorcode.get(exc.errno or 0, "no connection")
+    return "not HTTP"
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object that the body is, or an empty one."""
+    try:
+        found = json.loads(body) if body.lstrip().startswith(b"{") else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _files_for(connections: int) -> int:
+    """How many of so many connections may be open at once, after asking for that many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, soft - _SPARE_FILES)
+
+
+def _end_with_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The end of a pipe on stdin stops us: whoever held it has gone. /dev/null, as a pod has it, says nothing."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop.set()
+
+    loop.add_reader(0, read)
+
+
+def _write(line: bytes) -> bool:
+    """False when nobody reads any more."""
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except BrokenPipeError:
+        return False
+    return True
+
+
+async def probe(url: str, path: str, rate: float, timeout: float, longest: float) -> None:
+    """Send and write lines until told to stop, then wait for the answers that are still due."""
     loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    if until_eof:
-        loop.add_reader(0, lambda: None if os.read(0, 1024) else stop.set())
-
-    def now() -> float:
-        return time.monotonic() - started
-
-    async def one(due: float) -> None:
-        try:
-            body = await endpoint.ask()
-        except Failed as exc:
-            tally.lost(str(exc))
-        else:
-            tally.good(due, now(), body)
-
-    told = 0.0
-    for number in range(int(rate * seconds)):
-        due = number / rate
-        while not stop.is_set() and (early := due - now()) > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), min(early, TELL_SECONDS))
-            if now() - told >= TELL_SECONDS:
-                told = now()
-                print(tally.figures(told, final=False), flush=True)
-        if stop.is_set():
-            break
-        tally.sent += 1
-        if len(tasks) >= OPEN_MAX:
-            tally.lost("too many open")
-            continue
-        task = loop.create_task(one(due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        await asyncio.sleep(0)  # also when we are late: what is open must go on
-    end = now()
-    if tasks:
-        await asyncio.wait(tasks)
-    print(tally.figures(max(end, tally.last_good), final=True), flush=True)
+    loop.call_later(longest, stop.set)
+    _end_with_stdin(loop, stop)
+    started = loop.time()
+    account = Account(rate, started)
+    sender = Sender(url, path, rate, timeout, account, started)
+    sending, stopping = loop.create_task(sender.send()), loop.create_task(stop.wait())
+    while _write(account.line(loop.time())) and not stopping.done() and not sending.done():
+        await asyncio.wait({sending, stopping}, timeout=_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    stopped = loop.time()
+    if sending.done():
+        sending.result()  # it never ends by itself: this raises what ended it
+    sending.cancel()
+    stopping.cancel()
+    await sender.drain()
+    _write(account.line(stopped, final=True))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="releaser.prober", description="Requests at a steady rate; what came back.")
-    parser.add_argument("url", help="http://HOST[:PORT]/PATH")
-    parser.add_argument("--rate", type=float, default=20, help="requests a second")
-    parser.add_argument("--timeout", type=float, default=5, help="seconds until an answer counts as lost")
-    parser.add_argument("--for", dest="seconds", type=float, default=3600, help="seconds until it ends by itself")
-    parser.add_argument("--stdin", action="store_true", help="end with standard input")
-    given = parser.parse_args()
-    url = urllib.parse.urlsplit(given.url)
-    if url.scheme != "http" or not url.hostname or given.rate <= 0:
-        parser.error("an http:// URL and a rate above 0 are wanted")
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    endpoint = Endpoint(url.hostname, url.port or 80, path, given.timeout)
-    asyncio.run(probe(endpoint, given.rate, given.seconds, until_eof=given.stdin))
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="prober", description="Open-loop requests; counters as JSON lines.")
+    parser.add_argument("url", help="http://HOST[:PORT]")
+    parser.add_argument("--path", default="/version", help="what to ask for (default: %(default)s)")
+    parser.add_argument("--rate", type=_positive, default=20.0, help="requests a second (default: %(default)s)")
+    parser.add_argument("--timeout", type=_positive, default=5.0, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--for", type=_positive, default=_LONGEST_SECONDS, dest="longest", help="seconds (default: %(default)s)"
+    )
+    given = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    asyncio.run(probe(given.url, given.path, given.rate, given.timeout, given.longest))
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ environment:
   probe: include('probe', required=False)
 ---
 probe:
-  ratePerSecond: num(min=0, max=1000, required=False)
-  path: regex('^/[!-~]*$', name='path', required=False)
+  ratePerSecond: num(min=0, max=1000, required=False, none=False)
+  path: regex('^/[!-~]*$', name='path that starts with /', required=False, none=False)
   failureBudget: int(min=0, required=False)
 """
 _KEYS = ("release", "chart", "image", "dockerfile", "environments")
@@ -47,7 +47,8 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True)
 class Probe:
-    """The requests that are sent during a deploy. `failure_budget`: so many may be lost; None: any number may."""
+    """How the service is asked while it is released. A rate of 0 is off; a budget is how many requests may be lost
+    before the release counts as failed, None: any number."""
 
     rate_per_second: float
     path: str
@@ -129,7 +130,6 @@ _ENVIRONMENT_FILE = re.compile(r"values-([a-z](?:[a-z0-9-]*[a-z0-9])?)\.yaml$")
 
 def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> Environment:
     protected = given.get("protected", name == "prod")
-    probe = given.get("probe") or {}
     return Environment(
         name=name,
         values_file=file,
@@ -138,11 +138,15 @@ def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> 
         delivery=Delivery(given.get("delivery", Delivery.MINIKUBE)),
         protected=protected,
         deadline_seconds=float(given.get("deadlineSeconds", 300)),
-        probe=Probe(
-            rate_per_second=float(probe.get("ratePerSecond", 20)),
-            path=probe.get("path", "/version"),
-            failure_budget=probe.get("failureBudget", 0 if protected else None),
-        ),
+        probe=_probe(given.get("probe") or {}, protected),
+    )
+
+
+def _probe(given: dict[str, Any], protected: bool) -> Probe:
+    return Probe(
+        rate_per_second=float(given.get("ratePerSecond", 20)),
+        path=given.get("path", "/version"),
+        failure_budget=given.get("failureBudget", 0 if protected else None),
     )
 
 

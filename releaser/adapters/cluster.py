@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -93,49 +93,6 @@ class Cluster:
                 namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
             ).items
         return str(services[0].metadata.name) if services else ""
-
-    def url_from_here(self, namespace: str, service: str) -> str:
-        """Where a Service answers outside the cluster (NodePort, load balancer); empty when only inside."""
-        found = self._service(namespace, service)
-        port = found.spec.ports[0]
-        for entry in (found.status.load_balancer.ingress or []) if found.status.load_balancer else []:
-            return f"http://{entry.ip or entry.hostname}:{port.port}"
-        return f"http://{self.node_ip()}:{port.node_port}" if port.node_port else ""
-
-    def service_port(self, namespace: str, service: str) -> int:
-        return int(self._service(namespace, service).spec.ports[0].port)
-
-    def _service(self, namespace: str, service: str) -> client.V1Service:
-        with self._asking(f"reading the Service {service}"):
-            return self._core.read_namespaced_service(service, namespace, _request_timeout=_REQUEST_SECONDS)
-
-    # -- pods of releaser's own ----------------------------------------------------------------------------------------
-
-    def create_pod(self, namespace: str, body: Mapping[str, Any]) -> None:
-        with self._asking(f"creating the pod {body['metadata']['name']}"):
-            self._core.create_namespaced_pod(namespace, body, _request_timeout=_REQUEST_SECONDS)
-
-    def delete_pod(self, namespace: str, name: str) -> None:
-        """No error when it is gone already."""
-        with self._asking(f"deleting the pod {name}"):
-            try:
-                self._core.delete_namespaced_pod(name, namespace, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
-
-    def await_running(self, namespace: str, name: str, seconds: float) -> None:
-        """Return once the pod's container has started, or the time is over."""
-        with self._asking(f"waiting for the pod {name}"):
-            changes = watch.Watch().stream(
-                self._core.list_namespaced_pod,
-                namespace,
-                field_selector=f"metadata.name={name}",
-                timeout_seconds=max(1, int(seconds)),
-            )
-            for change in changes:
-                if change["object"].status.phase in ("Running", "Succeeded", "Failed"):
-                    return
 
     # -- the release's own records -------------------------------------------------------------------------------------
 
@@ -307,6 +264,16 @@ class Cluster:
             for informer in informers:
                 # stop() joins a thread that may sit in a read until the server ends the watch: not ours to wait for
                 threading.Thread(target=informer.stop, daemon=True).start()
+
+    # -- for adapters with requests of their own -----------------------------------------------------------------------
+
+    @property
+    def api(self) -> client.ApiClient:
+        return self._api
+
+    def asking(self, doing: str) -> AbstractContextManager[None]:
+        """Around a request: what it raises becomes EnvironmentUnfit."""
+        return self._asking(doing)
 
     # -- errors --------------------------------------------------------------------------------------------------------
 

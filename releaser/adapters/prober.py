@@ -1,149 +1,364 @@
-"""Sends requests through a Service while it is being changed: from here where it answers here, else from a pod."""
+"""Runs releaser/prober.py against a Service: here where the Service can be reached from here, else in a pod beside it.
+
+The script's lines carry counters since its start, so the newest line is the receipt and a lost line is no loss.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from kubernetes import client, watch
+from kubernetes.client.exceptions import ApiException
+
+from releaser import prober
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.process import Process
-from releaser.errors import EnvironmentUnfit
-from releaser.models import Probed, Receipt, Reporter
+from releaser.errors import EnvironmentUnfit, ReleaserError
+from releaser.models import Note, Probed, Receipt, Reporter
 
-_POD_SECONDS = 3600
-_START_SECONDS = 20.0
-_END_SECONDS = 10.0
-
-
-class Watching:
-    """The newest figures of a prober at work."""
-
-    def __init__(self, reporter: Reporter, rate_per_second: float) -> None:
-        self._reporter = reporter
-        self.receipt = Receipt(0, 0, 0.0, 0.0, 0.0, rate_per_second)
-        self.answered = threading.Event()
-        self.ended = threading.Event()
-
-    def tell(self, line: str) -> None:
-        """One line of the prober's output."""
-        try:
-            figures: dict[str, Any] = json.loads(line)
-        except ValueError:
-            return  # not the prober's: a warning of the interpreter
-        self.receipt = replace(
-            self.receipt,
-            sent=figures["sent"],
-            failed=figures["failed"],
-            longest_gap_seconds=figures["longest_gap_seconds"],
-            p50_seconds=figures["p50_seconds"],
-            p99_seconds=figures["p99_seconds"],
-            versions=_counts(figures["versions"]),
-            pods=_counts(figures["pods"]),
-            errors=_counts(figures["errors"]),
-        )
-        self._reporter.emit(Probed(self.receipt))
-        self.answered.set()
-        if figures["final"]:
-            self.ended.set()
+_SCRIPT = Path(prober.__file__)
+_CONTAINER = "probe"
+_LABELS = {"app.kubernetes.io/managed-by": "releaser", "app.kubernetes.io/component": "probe"}
+_SERVICE = "releaser/probed-service"
+# Ends a prober that a killed releaser left behind.
+_LONGEST_SECONDS = 3600
+_REQUEST_SECONDS = 15
+_CONNECT_SECONDS = 1.0
+_TIMEOUT_SECONDS = 5
+_START_SECONDS = 30
+# The answers still due have their timeout; then come the last line and the way that it takes.
+_ENDING_SECONDS = _TIMEOUT_SECONDS + 5
+_FATAL_WAITS = {
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+}
 
 
 class ServiceProber:
+    """Satisfies flows' Prober. Each new line is also reported, as Probed."""
+
     def __init__(self, cluster: Cluster, process: Process, reporter: Reporter) -> None:
         self._cluster = cluster
+        self._core = client.CoreV1Api(cluster.api)
         self._process = process
         self._reporter = reporter
 
     @contextmanager
-    def probe(self, namespace: str, service: str, image: str, rate_per_second: float, path: str) -> Iterator[Watching]:
-        """Requests until the context ends. Raises EnvironmentUnfit when none can be sent."""
-        watching = Watching(self._reporter, rate_per_second)
-        url = self._cluster.url_from_here(namespace, service)
-        arguments = ["--rate", f"{rate_per_second:g}"]
+    def probe(self, namespace: str, service: str, image: str, rate_per_second: float, path: str) -> Iterator[_Probing]:
+        """Ask `service` until the context ends; the first request has been sent when it begins.
+
+        `image` is one with Python that the nodes have, for a pod that is needed where the Service has no address that
+        answers from here. Raises EnvironmentUnfit where no prober can be started; what it runs into later is told by
+        the receipt's `trouble`.
+        """
+        found = self._service(namespace, service)
+        probing = _Probing(rate_per_second, self._reporter)
+        arguments = [
+            *("--path", path, "--rate", str(rate_per_second)),
+            *("--timeout", str(_TIMEOUT_SECONDS), "--for", str(_LONGEST_SECONDS)),
+        ]
+        url = next((url for url, address in self._outside(found) if _answers(address)), "")
         if url:
-            argv = [sys.executable, "-c", _source(), f"{url}{path}", *arguments, "--stdin"]
-            with self._process.beside(argv, doing="sending requests", on_line=watching.tell):
-                yield watching
-            return
-        port = self._cluster.service_port(namespace, service)
-        argv = ["python", "-c", _source(), f"http://{service}.{namespace}.svc:{port}{path}", *arguments]
-        with self._in_a_pod(namespace, image, argv, watching):
-            yield watching
+            with self._here([url, *arguments], probing):
+                yield probing
+        else:
+            with self._inside(namespace, service, image, [_inner_url(found), *arguments], probing):
+                yield probing
+
+    # -- here ----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _in_a_pod(self, namespace: str, image: str, argv: list[str], watching: Watching) -> Iterator[None]:
+    def _here(self, arguments: list[str], probing: _Probing) -> Iterator[None]:
+        # isolated: neither releaser's directory nor PYTHON* variables lead it to other modules
+        argv = [sys.executable, "-I", str(_SCRIPT), *arguments]
+        doing = f"probing {arguments[0]}"
+        with (
+            probing.ended(),
+            self._process.held(argv, doing=doing, on_line=probing.read, ending_seconds=_ENDING_SECONDS),
+        ):
+            probing.require_start(doing)
+            with probing.wanted():
+                yield
+
+    # -- in a pod ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _inside(
+        self, namespace: str, service: str, image: str, arguments: list[str], probing: _Probing
+    ) -> Iterator[None]:
         name = f"releaser-probe-{secrets.token_hex(4)}"
-        self._cluster.create_pod(namespace, _pod(name, image, argv))
-        try:
-            reader = threading.Thread(target=self._read, args=(namespace, name, watching), daemon=True)
-            reader.start()
-            if not watching.answered.wait(_START_SECONDS):
+        self._remove_old(namespace, service)
+        with probing.ended():
+            try:
+                self._create(namespace, _pod(name, service, image, arguments))
+                self._require_running(namespace, name)
+                follower = threading.Thread(target=self._follow, args=(namespace, name, probing), daemon=True)
+                follower.start()
+                probing.require_start(f"probing from pod {name} in {namespace}")
+                with probing.wanted():
+                    yield
+            finally:
+                # SIGTERM makes the script write its last line, which the follower still reads
+                if self._delete(namespace, name):
+                    probing.final.wait(_ENDING_SECONDS)
+
+    def _remove_old(self, namespace: str, service: str) -> None:
+        """What a killed releaser left. There is one probing of a Service at a time."""
+        labels = {**_LABELS, _SERVICE: service}
+        with self._cluster.asking("looking for old probe pods"):
+            pods = self._core.list_namespaced_pod(
+                namespace,
+                label_selector=",".join(f"{key}={value}" for key, value in labels.items()),
+                _request_timeout=_REQUEST_SECONDS,
+            ).items
+        for pod in pods:
+            self._delete(namespace, pod.metadata.name)
+
+    def _create(self, namespace: str, pod: client.V1Pod) -> None:
+        doing = f"starting a probe pod in {namespace}"
+        with self._cluster.asking(doing):
+            try:
+                self._core.create_namespaced_pod(namespace, pod, _request_timeout=_REQUEST_SECONDS)
+            except ApiException as exc:
                 raise EnvironmentUnfit(
-                    f"While starting the pod {name} in {namespace}: it sent nothing within {_START_SECONDS:.0f} s"
-                )
+                    f"While {doing}: the API server refused it ({exc.status} {exc.reason})",
+                    detail=_message(exc),
+                    hint="allow pods with the label app.kubernetes.io/component=probe there, or set the environment's "
+                    "probe.ratePerSecond to 0",
+                ) from exc
+
+    def _require_running(self, namespace: str, name: str) -> None:
+        doing = f"waiting for pod {name} in {namespace} to run"
+        last = "nothing is known of it"
+        with self._cluster.asking(doing):
+            changes = watch.Watch().stream(
+                self._core.list_namespaced_pod,
+                namespace,
+                field_selector=f"metadata.name={name}",
+                timeout_seconds=_START_SECONDS,
+                _request_timeout=_START_SECONDS + _REQUEST_SECONDS,
+            )
+            for change in changes:
+                running, fatal, last = _state(change["object"])
+                if running:
+                    return
+                if fatal:
+                    break
+        raise EnvironmentUnfit(
+            f"While {doing}: {last}", hint=f"kubectl --context {self._cluster.context} -n {namespace} get events"
+        )
+
+    def _follow(self, namespace: str, name: str, probing: _Probing) -> None:
+        """Read the log up to the final line; a stream that breaks is taken up again at its newest line."""
+        while not probing.final.is_set():
+            try:
+                for line in self._cluster.follow_log(namespace, name, _CONTAINER, lines=1):
+                    probing.read(line)
+            except ReleaserError as exc:
+                probing.last_words = exc.message
+            if probing.over.wait(1.0):
+                return
+
+    def _delete(self, namespace: str, name: str) -> bool:
+        """Whether there was such a pod. Never raises: a pod that stays ends by itself."""
+        try:
+            with self._cluster.asking(f"removing pod {name} in {namespace}"):
+                try:
+                    self._core.delete_namespaced_pod(name, namespace, _request_timeout=_REQUEST_SECONDS)
+                except ApiException as exc:
+                    if exc.status != 404:
+                        raise
+                    return False
+        except ReleaserError as exc:
+            self._reporter.emit(Note(f"{exc.message}; it ends by itself after {_LONGEST_SECONDS} s", warning=True))
+            return False
+        return True
+
+    # -- the Service ---------------------------------------------------------------------------------------------------
+
+    def _service(self, namespace: str, name: str) -> client.V1Service:
+        with self._cluster.asking(f"asking for the Service {name} in {namespace}"):
+            return self._core.read_namespaced_service(name, namespace, _request_timeout=_REQUEST_SECONDS)
+
+    def _outside(self, service: client.V1Service) -> Iterator[tuple[str, tuple[str, int]]]:
+        """Where it may answer from here, as URL and as host and port."""
+        port = service.spec.ports[0]
+        for ingress in service.status.load_balancer.ingress or []:
+            host = ingress.ip or ingress.hostname
+            yield _url(host, port.port), (host, port.port)
+        if port.node_port:
+            host = self._cluster.node_ip()
+            yield _url(host, port.node_port), (host, port.node_port)
+
+
+class _Probing:
+    """The newest line of the script, and whether it was the last and came when it was wanted."""
+
+    def __init__(self, rate_per_second: float, reporter: Reporter) -> None:
+        self._counted = Receipt(0, 0, 0.0, 0.0, 0.0, rate_per_second)
+        self._trouble = ""
+        self.last_words = ""
+        self.final = threading.Event()
+        self.over = threading.Event()
+        self._started = threading.Event()
+        self._wanted = False
+        self._reporter = reporter
+
+    @property
+    def receipt(self) -> Receipt:
+        return replace(self._counted, trouble=self._trouble)
+
+    def read(self, line: str) -> None:
+        document = _document(line)
+        if document is None:
+            self.last_words = line or self.last_words
+            return
+        self._counted = _receipt(document)
+        self._reporter.emit(Probed(self._counted, document["elapsed_seconds"]))
+        self._started.set()
+        if document["final"]:
+            if self._wanted:
+                self._trouble = f"the prober ended too soon, after {document['elapsed_seconds']:.0f} s"
+            self.final.set()
+
+    def require_start(self, doing: str) -> None:
+        if not self._started.wait(_START_SECONDS):
+            raise EnvironmentUnfit(
+                f"While {doing}: the prober counted nothing within {_START_SECONDS} s", detail=self.last_words
+            )
+
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """As long as the service is to be asked: an end in here is too soon."""
+        self._wanted = True
+        try:
             yield
         finally:
-            # SIGTERM brings its last figures, which the log still has while it is going
-            self._cluster.delete_pod(namespace, name)
-            watching.ended.wait(_END_SECONDS)
+            self._wanted = False
 
-    def _read(self, namespace: str, name: str, watching: Watching) -> None:
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """Around everything: afterwards there are no more lines."""
         try:
-            self._cluster.await_running(namespace, name, _START_SECONDS)
-            for line in self._cluster.follow_log(namespace, name, "probe", lines=1):
-                watching.tell(line)
-        except EnvironmentUnfit:
-            return  # no figures come: that is told by whoever waits for them
+            yield
+        finally:
+            self.over.set()
+            if not self.final.is_set():
+                self._trouble = f"the prober's last line is missing; {self.last_words}".rstrip("; ")
 
 
-def _counts(figures: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(figures.items()))
+def _document(line: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and "longest_gap_seconds" in document else None
 
 
-def _source() -> str:
-    return (files("releaser") / "prober.py").read_text(encoding="utf-8")
+def _receipt(document: dict[str, Any]) -> Receipt:
+    def counted(name: str) -> tuple[tuple[str, int], ...]:
+        return tuple(sorted(document[name].items(), key=lambda item: (-item[1], item[0])))
+
+    return Receipt(
+        sent=document["sent"],
+        failed=document["failed"],
+        longest_gap_seconds=document["longest_gap_seconds"],
+        p50_seconds=document["p50_seconds"],
+        p99_seconds=document["p99_seconds"],
+        rate_per_second=document["rate_per_second"],
+        versions=counted("versions"),
+        pods=counted("pods"),
+        errors=counted("errors"),
+    )
 
 
-def _pod(name: str, image: str, argv: list[str]) -> dict[str, Any]:
-    """Meets the Pod Security Standard `restricted`, and bears no label by which a Service could find it."""
-    return {
-        "metadata": {
-            "name": name,
-            "labels": {"app.kubernetes.io/managed-by": "releaser", "app.kubernetes.io/component": "probe"},
-        },
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": _POD_SECONDS,
-            "terminationGracePeriodSeconds": 5,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "probe",
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": argv,
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "resources": {
-                        "requests": {"cpu": "20m", "memory": "48Mi"},
-                        "limits": {"cpu": "500m", "memory": "128Mi"},
-                    },
-                }
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _inner_url(service: client.V1Service) -> str:
+    """By address, so that no request waits for a name; a headless Service has none."""
+    address, port = service.spec.cluster_ip, service.spec.ports[0].port
+    if not address or address == "None":
+        return _url(f"{service.metadata.name}.{service.metadata.namespace}.svc", port)
+    return _url(address, port)
+
+
+def _pod(name: str, service: str, image: str, arguments: list[str]) -> client.V1Pod:
+    """Meets Pod Security `restricted`. It lacks the release's instance label: neither its Service nor its rollout may
+    take it for one of their pods."""
+    return client.V1Pod(
+        metadata=client.V1ObjectMeta(name=name, labels={**_LABELS, _SERVICE: service}),
+        spec=client.V1PodSpec(
+            restart_policy="Never",
+            active_deadline_seconds=_LONGEST_SECONDS + 60,
+            termination_grace_period_seconds=_ENDING_SECONDS,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=client.V1PodSecurityContext(
+                run_as_non_root=True,
+                run_as_user=10001,
+                run_as_group=10001,
+                seccomp_profile=client.V1SeccompProfile(type="RuntimeDefault"),
+            ),
+            containers=[
+                client.V1Container(
+                    name=_CONTAINER,
+                    image=image,
+                    image_pull_policy="IfNotPresent",
+                    command=["python", "-I", "-c", _SCRIPT.read_text(encoding="utf-8"), *arguments],
+                    resources=client.V1ResourceRequirements(
+                        requests={"cpu": "50m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "96Mi"}
+                    ),
+                    security_context=client.V1SecurityContext(
+                        allow_privilege_escalation=False,
+                        read_only_root_filesystem=True,
+                        capabilities=client.V1Capabilities(drop=["ALL"]),
+                    ),
+                )
             ],
-        },
-    }
+        ),
+    )
+
+
+def _state(pod: client.V1Pod) -> tuple[bool, bool, str]:
+    """Does it run, is there no hope that it will, and what is said of it."""
+    for status in pod.status.container_statuses or []:
+        state = status.state
+        if state.running:
+            return True, False, "running"
+        if state.terminated:
+            return False, True, f"it ended with exit code {state.terminated.exit_code}"
+        if state.waiting and state.waiting.reason in _FATAL_WAITS:
+            return False, True, state.waiting.message or state.waiting.reason
+    unschedulable = next((c.message for c in pod.status.conditions or [] if c.reason == "Unschedulable"), None)
+    return False, False, unschedulable or f"it is {(pod.status.phase or 'pending').lower()}"
+
+
+def _message(exc: ApiException) -> str:
+    """What the API server says in its answer."""
+    try:
+        return str(json.loads(exc.body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(exc.body or "")[:300]

@@ -120,10 +120,24 @@ class Process:
             raise _failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
 
     @contextmanager
-    def beside(self, argv: Sequence[str | Path], *, doing: str, on_line: Callable[[str], None]) -> Iterator[None]:
-        """Run beside us, its standard input open, telling each line of its output. With the context it gets SIGTERM and
-        five seconds for its last words."""
-        process = self._start(argv, doing, stdin=True, stderr=subprocess.DEVNULL, env=None, cwd=None)
+    def running(self, argv: Sequence[str | Path], *, doing: str) -> Iterator[Iterator[str]]:
+        """Run beside us, yielding its output's lines, and end it with the context."""
+        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=None, cwd=None)
+        try:
+            yield _lines(process)
+        finally:
+            _kill(process)
+
+    @contextmanager
+    def held(
+        self, argv: Sequence[str | Path], *, doing: str, on_line: Callable[[str], None], ending_seconds: float
+    ) -> Iterator[None]:
+        """Run beside us as long as the context lasts; `on_line` sees each line of output, in a thread of its own.
+
+        The program is to end when its stdin does, which also happens when we are killed, and has `ending_seconds` for
+        its last lines; after that it is killed.
+        """
+        process = self._start(argv, doing, stdin=True, stderr=subprocess.STDOUT, env=None, cwd=None)
 
         def read() -> None:
             for line in _lines(process):
@@ -134,18 +148,12 @@ class Process:
         try:
             yield
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            reader.join(5)
-            _kill(process)
-
-    @contextmanager
-    def running(self, argv: Sequence[str | Path], *, doing: str) -> Iterator[Iterator[str]]:
-        """Run beside us, yielding its output's lines, and end it with the context."""
-        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=None, cwd=None)
-        try:
-            yield _lines(process)
-        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            reader.join(ending_seconds)
+            if reader.is_alive():
+                _signal(process, signal.SIGKILL)
+                reader.join()
             _kill(process)
 
     def _start(
@@ -217,15 +225,18 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the program and what it started: TERM to the group, KILL after five seconds."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    _signal(process, signal.SIGTERM)
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
         process.wait()
     _close(process)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -134,6 +134,7 @@ class _Attempt:
                         number, problems = self._advance()
                     self._end(number, problems)
                 # the prober has told its last figures only now
+                self._say_unprobed()
                 self._end(number, lost_requests(self._target, self._probing))
                 self._record(number, Verdict.GOOD)
             except Interrupted:
@@ -194,6 +195,11 @@ class _Attempt:
             receipt=self._probing.receipt if self._probing else None,
         )
         record(self._target, number, verdict, entry)
+
+    def _say_unprobed(self) -> None:
+        trouble = self._probing.receipt.trouble if self._probing else ""
+        if trouble:
+            self._target.reporter.emit(Note(f"requests were not counted all the time: {trouble}", warning=True))
 
     def _say_heard(self) -> None:
         self._target.reporter.emit(Note("interrupted: leaving things as they should be first", warning=True))

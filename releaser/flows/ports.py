@@ -143,17 +143,15 @@ class Leases(Protocol):
 
 
 class Probing(Protocol):
-    """A prober at work."""
+    """Requests that are being sent; once the context has ended, those that were."""
 
     @property
     def receipt(self) -> Receipt:
-        """The newest figures; the last ones once it has ended."""
-        ...
+        """The newest known; after the end the final one."""
 
 
 class Prober(Protocol):
-    """Sends requests through a service, at a steady rate."""
-
     def probe(
         self, namespace: str, service: str, image: str, rate_per_second: float, path: str
-    ) -> AbstractContextManager[Probing]: ...
+    ) -> AbstractContextManager[Probing]:
+        """Ask the service until the context ends. Raises EnvironmentUnfit when no request can be sent at all."""
