@@ -6,7 +6,6 @@ other round somebody else holds the lock, so that the signals find a waiter.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
@@ -29,23 +28,27 @@ def main(seed: str, rounds: str) -> None:
     moments = random.Random(int(seed))
     install()
     where: dict[str, int] = {}
-    for number in range(int(rounds)):
-        leases = FakeLeases()
-        if held := number % 2 == 1:
-            leases.create("ns", held_by(Lease(lock_name("web")), OTHER))
-        reached: list[str] = []
-        work(leases, moments, reached)
-        first = next((each for each in reached if each.startswith("interrupted")), "not interrupted")
-        where[first] = where.get(first, 0) + 1
-        holder = holder_of(leases.read("ns", lock_name("web")))
-        assert holder == (OTHER if held else None), f"round {number}: {holder}"
-        assert leases.waiters("ns", "web") == (), f"round {number}"
+    # Our own bookkeeping is safe from signals; each round opens a window, which stands for a program without this.
+    with deferred() as signals:
+        for number in range(int(rounds)):
+            leases = FakeLeases()
+            if held := number % 2 == 1:
+                leases.create("ns", held_by(Lease(lock_name("web")), OTHER))
+            reached = work(leases, moments)
+            first = next((each for each in reached if each.startswith("interrupted")), "not interrupted")
+            where[first] = where.get(first, 0) + 1
+            holder = holder_of(leases.read("ns", lock_name("web")))
+            assert holder == (OTHER if held else None), f"round {number}: {holder}"
+            assert leases.waiters("ns", "web") == (), f"round {number}"
+        signals.take()
     sys.stdout.write(f"{where}\n")
 
 
-def work(leases: FakeLeases, moments: random.Random, reached: list[str]) -> None:
-    """One round, until the last signal has had its effect. Plain lists tell the threads of each other: a signal that
-    raises inside threading's own locks would break those."""
+def work(leases: FakeLeases, moments: random.Random) -> list[str]:
+    """One round, until its signals have had their effect; what was reached. Plain lists tell the threads of each
+    other: a signal that raises inside threading's own locks would break those."""
+    main_thread = threading.main_thread().ident or 0
+    reached: list[str] = []
     go: list[bool] = []
     sent: list[bool] = []
     pauses = [moments.uniform(0, 0.0015) for _ in range(moments.randint(1, 3))]
@@ -55,27 +58,24 @@ def work(leases: FakeLeases, moments: random.Random, reached: list[str]) -> None
             time.sleep(0.0001)
         for pause in pauses:
             time.sleep(pause)
-            os.kill(os.getpid(), moments.choice((signal.SIGINT, signal.SIGTERM)))
+            signal.pthread_kill(main_thread, moments.choice((signal.SIGINT, signal.SIGTERM)))
         sent.append(True)
 
     sender = threading.Thread(target=send)
     sender.start()
-    # The window stands for a program in which every signal raises; around it our own bookkeeping is safe from them.
-    with deferred():
-        while True:
-            try:
-                with interruptible():
-                    if not reached:
-                        reached.append("start")
-                        go.append(True)
-                        take(leases, reached)
-                    while not sent:
-                        time.sleep(0.0005)
-                    time.sleep(0.001)  # what was sent last has come when this ends
-                break
-            except Interrupted:
-                reached.append(f"interrupted after {reached[-1]}")
+    while not sent:
+        try:
+            with interruptible():
+                if not reached:
+                    reached.append("start")
+                    go.append(True)
+                    take(leases, reached)
+                while not sent:
+                    time.sleep(0.0005)
+        except Interrupted:
+            reached.append(f"interrupted after {reached[-1] if reached else 'nothing'}")
     sender.join()
+    return reached
 
 
 def take(leases: FakeLeases, reached: list[str]) -> None:

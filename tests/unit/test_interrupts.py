@@ -85,6 +85,19 @@ def test_a_window_lets_a_signal_through_and_what_follows_is_safe_again() -> None
         pass
 
 
+def test_a_window_shuts_when_a_signal_goes_through() -> None:
+    reached = []
+    with pytest.raises(Interrupted), deferred(), interruptible():
+        try:
+            interrupt()
+        finally:
+            interrupt()
+            reached.append("cleaned up")
+    assert reached == ["cleaned up"]
+    with pytest.raises(Interrupted), deferred():  # the second signal is still owed
+        pass
+
+
 def test_a_window_opens_with_the_signal_that_came_before() -> None:
     reached = []
     with pytest.raises(Interrupted), deferred():

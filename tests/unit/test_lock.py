@@ -10,7 +10,7 @@ import pytest
 
 from releaser.errors import EnvironmentUnfit, LockHeld, LockLost, ReleaseFailed, ReleaserError, Superseded
 from releaser.flows.lock import Claim, Held, lock
-from releaser.lease import LEASE_SECONDS, Holder, Lease, held_by, holder_of, last_release, lock_name
+from releaser.lease import LEASE_SECONDS, RENEW_SECONDS, Holder, Lease, held_by, holder_of, last_release, lock_name
 from releaser.models import Note, Source
 from tests.fakes import Recorder
 from tests.simulation import ShakyLeases, Simulation
@@ -249,6 +249,24 @@ def test_an_older_commit_that_comes_later_is_meant_and_goes() -> None:
     assert yard.finished == ["ann", "bob"]
 
 
+def test_what_was_released_before_the_waiting_began_drops_nobody() -> None:
+    yard = Yard()
+    yard.comes("ann", 7)
+    yard.comes("bob", 8, after=20, works=20, fails=True)
+    yard.comes("cid", 6, after=21)
+    yard.run()
+    assert yard.finished == ["ann", "cid"]
+
+
+def test_a_renewal_whose_answer_was_lost_loses_nothing() -> None:
+    yard = Yard()
+    yard.comes("ann", works=30)
+    yard.leases.lose_answer.add(("update", lock_name("web")))
+    yard.run()
+    assert yard.endings == {"ann": "done"}
+    assert not yard.leases.lose_answer
+
+
 def test_a_newer_commit_that_failed_supersedes_nobody() -> None:
     yard = Yard()
     yard.comes("ann", 7, works=20, fails=True)
@@ -269,13 +287,18 @@ def test_equal_and_unknown_commits_and_other_verbs_drop_nobody(bob: int, cid: in
     assert set(yard.finished) == {"ann", "bob", "cid"}
 
 
-def test_a_dead_waiter_drops_nobody_and_is_removed() -> None:
+@pytest.mark.parametrize("renewals", [0, 3])
+def test_a_dead_waiter_drops_nobody_and_is_removed(renewals: int) -> None:
     yard = Yard()
     yard.comes("ann", 5, works=60)
     yard.comes("cid", 7, after=1)
-    yard.dies("cid", 2)
-    yard.comes("bob", 6, after=3)
+    dead = 3.5 + renewals * RENEW_SECONDS
+    yard.dies("cid", dead)
+    yard.time.spawn("witness", lambda: seen.update(yard.waiters), dead)
+    yard.comes("bob", 6, after=dead + 0.5)
+    seen: set[str] = set()
     yard.run()
+    assert seen == {"cid"}
     assert yard.finished == ["ann", "bob"]
     assert yard.waiters == set()
 
