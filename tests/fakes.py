@@ -211,9 +211,13 @@ class FakeHelm:
         return TestRun(passed, "GET / 200" if passed else "GET / 500")
 
     def strand(self, release: str, namespace: str, status: str) -> None:
-        """As a killed client leaves it."""
+        """As a killed client leaves it: what was deployed before is called so still."""
         revisions = self._world.releases[(namespace, release)].revisions
         revisions[-1] = replace(revisions[-1], status=status)
+        for index in range(len(revisions) - 2, -1, -1):
+            if revisions[index].status == "superseded":
+                revisions[index] = replace(revisions[index], status="deployed")
+                break
 
     def _refuse_pending(self, release: _Release) -> None:
         if release.revisions and release.revisions[-1].status.startswith("pending-"):
@@ -230,7 +234,7 @@ class FakeHelm:
     ) -> int:
         if release.revisions and status == "deployed":
             release.revisions = [
-                replace(each, status="superseded") if each.status != "failed" else each for each in release.revisions
+                replace(each, status="superseded") if each.status == "deployed" else each for each in release.revisions
             ]
         number = release.revisions[-1].number + 1 if release.revisions else 1
         self._world.clock += timedelta(minutes=1)

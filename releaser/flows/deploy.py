@@ -231,11 +231,12 @@ class _Attempt:
         if good is not None:
             after = return_to(self._target, good, LedgerEntry(verb="return"))
             return f"revision {good.number} is back as revision {after.number}"
-        unjudged = [each.number for each in self._before if each.verdict is not Verdict.FAILED]
-        if unjudged:
+        # What a dead releaser left unjudged never was good: it is part of a first install that failed.
+        foreign = [each.number for each in self._before if each.verdict is Verdict.UNKNOWN and not each.source.user]
+        if foreign:
             raise NothingToRollBackTo(
-                f"no earlier revision was proven good; revision {unjudged[0]} was never judged",
-                hint=f"releaser rollback {self._target.environment.name} {unjudged[0]} returns to it all the same",
+                f"no earlier revision was proven good; revision {foreign[0]} was not made by releaser, and never judged",
+                hint=f"releaser rollback {self._target.environment.name} {foreign[0]} returns to it all the same",
             )
         remove(self._target)
         return "the first install was removed"

@@ -16,14 +16,17 @@ def rollback(target: Target, number: int | None, consent: Consent, *, wait: bool
     """Also the way out of a release that an interrupted operation left pending."""
     started = time.monotonic()
     name = target.environment.name
-    _, goal = _choose(target, number)
-    require_consent(target.environment, f"rollback {name} to revision {goal.number}", consent)
+    current, goal = _choose(target, number)
+    aim = f"rollback {name} to revision {goal.number}" if goal else f"settle revision {current.number} of {name}"
+    require_consent(target.environment, aim, consent)
     with locked(target, "rollback", wait=wait) as (target, orphaned):
         # while we waited, somebody may have released
         current, goal = _choose(target, number)
         after = _settled(target, current, orphaned) if current.pending else None
-        if after is None or (number is not None and after.content != goal.content):
+        if goal is not None and (after is None or after.content != goal.content):
             after = return_to(target, goal, LedgerEntry(verb="rollback"))
+        assert after is not None
+        goal = goal or next((each for each in revisions_of(target) if each.number == after.content), after)
     url = target.cluster.service_url(target.namespace, target.release)
     return RolledBack(name, current, goal, after, url, time.monotonic() - started)
 
@@ -39,8 +42,8 @@ def _settled(target: Target, pending: Revision, orphaned: bool) -> Revision:
     return found[0]
 
 
-def _choose(target: Target, number: int | None) -> tuple[Revision, Revision]:
-    """What runs, and where to go."""
+def _choose(target: Target, number: int | None) -> tuple[Revision, Revision | None]:
+    """What runs, and where to go; None when what was left pending is to be settled, which finds its way itself."""
     with step(target.reporter, "choose revision") as running:
         revisions = revisions_of(target)
         if not revisions:
@@ -49,6 +52,9 @@ def _choose(target: Target, number: int | None) -> tuple[Revision, Revision]:
                 hint=f"releaser deploy {target.environment.name}",
             )
         current = revisions[0]
+        if number is None and current.pending:
+            running.detail = f"revision {current.number} was left {current.status}"
+            return current, None
         goal = good_before(target, current) if number is None else _chosen(target, number, current)
         running.detail = f"{current.number} -> {goal.number}  {goal.image}"
     return current, goal

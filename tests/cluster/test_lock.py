@@ -16,7 +16,7 @@ import pytest
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.lease import Leases
 from releaser.lease import LEASE_SECONDS, holder_of, lock_name
-from tests.cluster.conftest import eventually
+from tests.cluster.site import eventually
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster

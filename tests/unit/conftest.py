@@ -27,8 +27,7 @@ from tests.fakes import (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+def make_project(root: Path) -> None:
     """A project with environments dev and prod."""
     files = {
         "charts/web/Chart.yaml": """\
@@ -63,9 +62,14 @@ def root(tmp_path: Path) -> Path:
         "Dockerfile": "ARG BASE=scratch\nFROM $BASE\n",
     }
     for name, text in files.items():
-        path = tmp_path / name
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    make_project(tmp_path)
     return tmp_path
 
 
@@ -116,8 +120,7 @@ class Bench:
         (self.root / f"values-{environment}.yaml").write_text(dedent(text))
 
 
-@pytest.fixture
-def bench(root: Path) -> Bench:
+def make_bench(root: Path) -> Bench:
     world = World()
     return Bench(
         root=root,
@@ -133,6 +136,11 @@ def bench(root: Path) -> Bench:
         reporter=Recorder(),
         source=Source("ann", "laptop", "c0ffee" * 6 + "c0ff", False),
     )
+
+
+@pytest.fixture
+def bench(root: Path) -> Bench:
+    return make_bench(root)
 
 
 YES = Consent(yes=True, ask=None)
