@@ -14,14 +14,18 @@ from kubernetes import client
 
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.helm import Helm
+from releaser.adapters.incidents import IncidentDirectory
+from releaser.adapters.lease import Leases
 from releaser.adapters.live import LiveObjects
+from releaser.adapters.prober import ServiceProber
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
 from releaser.errors import ToolFailed
-from releaser.flows.release import Target
 from releaser.flows.restore import prove_state, repair
+from releaser.flows.target import Target
+from releaser.models import Source
 from releaser.objects import managers, parse_manifest
-from releaser.settings import Delivery, Environment
+from releaser.settings import Delivery, Environment, Probe
 from tests.fakes import Recorder
 
 pytestmark = pytest.mark.cluster
@@ -208,9 +212,23 @@ def scene(tmp_path: Path, cluster: Cluster, namespace: str) -> Scene:
     recorder = Recorder()
     process = Process(recorder)
     helm = Helm(process, Tools(process), cluster.context)
-    environment = Environment("dev", tmp_path, cluster.context, namespace, Delivery.MINIKUBE, False, 60.0)
-    target = Target("web", environment, helm, cluster, recorder)
-    return Scene(tmp_path / "web", target, LiveObjects(cluster.context), helm, process, cluster._api)
+    environment = Environment(
+        "dev", tmp_path, cluster.context, namespace, Delivery.MINIKUBE, False, 60.0, Probe(0, "/", None)
+    )
+    live = LiveObjects(cluster.context)
+    target = Target(
+        release="web",
+        environment=environment,
+        source=Source("ann", "laptop", "", False),
+        helm=helm,
+        cluster=cluster,
+        live=live,
+        leases=Leases(cluster.context),
+        prober=ServiceProber(cluster, process, recorder),
+        incidents=IncidentDirectory(tmp_path / "incidents"),
+        reporter=recorder,
+    )
+    return Scene(tmp_path / "web", target, live, helm, process, cluster.api)
 
 
 @pytest.mark.parametrize("side", [CLIENT_SIDE, SERVER_SIDE])
