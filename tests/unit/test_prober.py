@@ -58,8 +58,8 @@ def serving(behave: Behaviour) -> Iterator[Server]:
         try:
             server.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             await behave(len(server.heads) - 1, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the server stops
         finally:
             writer.close()
 
