@@ -55,7 +55,7 @@ def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
             ids = [container.image_id for container in pod.containers]
             if not pod.terminating and image.id not in ids:
                 _require_same(image, "", f"pod {pod.name} runs {', '.join(ids) or 'nothing'}")
-        running.detail = f"revision {newest.number}, {image.ref}, {image.id[:19]}"
+        running.detail = f"revision {newest.number}, {image.id[:19]}"
     return image, newest.number
 
 

@@ -49,10 +49,10 @@ def test_in_a_pipe_each_step_is_a_line_and_a_rollout_a_line_when_it_moves() -> N
     target, out, err = printer()
     a_deploy(target)
     assert err.getvalue().splitlines() == [
-        "ok   build image                     3.2 s  web:1",
+        "ok   build image             3.2 s  web:1",
         "        1.5 s  web: 1 of 1 updated  abc=started",
         "        1.5 s  web: 1 of 1 updated  abc=ready",
-        "ok   roll out                        4.0 s  done",
+        "ok   roll out                4.0 s  done",
     ]
     assert out.getvalue() == ""
 
