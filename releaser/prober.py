@@ -134,6 +134,7 @@ class Sender:
         # As many as can wait for their timeout at once: a bound that only a lack of files makes felt.
         self._most = _files_for(math.ceil(rate * timeout) + 1)
         self._asking: set[asyncio.Task[None]] = set()
+        self.begun = asyncio.Event()
 
     async def send(self) -> None:
         """Until cancelled."""
@@ -142,6 +143,7 @@ class Sender:
             due = self._started + number / self._rate
             await asyncio.sleep(max(0.0, due - loop.time()))
             self._account.sent()
+            self.begun.set()
             if len(self._asking) >= self._most:
                 self._account.failed("not started")
                 continue
@@ -281,6 +283,10 @@ async def probe(url: str, path: str, rate: float, timeout: float, longest: float
     account = Account(rate, started)
     sender = Sender(url, path, rate, timeout, account, started)
     sending, stopping = loop.create_task(sender.send()), loop.create_task(stop.wait())
+    # the first line says that a first request was sent
+    beginning = loop.create_task(sender.begun.wait())
+    await asyncio.wait({sending, stopping, beginning}, return_when=asyncio.FIRST_COMPLETED)
+    beginning.cancel()
     while _write(account.line(loop.time())) and not stopping.done() and not sending.done():
         await asyncio.wait({sending, stopping}, timeout=_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     stopped = loop.time()
