@@ -33,7 +33,6 @@ from tests.unit.misbehaving import (
 SCRIPT = Path(prober.__file__)
 
 
-
 def command(url: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", str(SCRIPT), url, *arguments]
 
