@@ -64,18 +64,19 @@ def _deployed(deployed: models.Deployed) -> list[RenderableType]:
     )
     receipt = deployed.after.entry.receipt
     return [
-        f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {duration(deployed.elapsed_seconds)}",
+        f"{deployed.environment}: {before}, proven good in {duration(deployed.elapsed_seconds)}",
+        f"image {deployed.image.ref}",
         *([receipt.line] if receipt else []),
-        _url(deployed.url, deployed.environment),
+        *_url(deployed.url, deployed.environment),
     ]
 
 
 def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
     return [
         f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
-        f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
-        f"proven good in {duration(rolled.elapsed_seconds)}",
-        _url(rolled.url, rolled.environment),
+        f"which is revision {rolled.target.number} again, proven good in {duration(rolled.elapsed_seconds)}",
+        f"image {rolled.target.image or 'unknown'}",
+        *_url(rolled.url, rolled.environment),
     ]
 
 
@@ -118,19 +119,20 @@ def _status(status: models.ReleaseStatus) -> list[RenderableType]:
         return [f"{where}: not installed"]
     lines: list[RenderableType] = [
         f"{where}",
-        f"revision {revision.number}  {revision.status}, {revision.verdict}  {revision.updated:%Y-%m-%d %H:%M:%S} UTC  "
-        f"by {revision.source.user or '-'}  commit {revision.source.revision}",
+        f"revision {revision.number}  {revision.status}, {revision.verdict}",
+        f"released {revision.updated:%Y-%m-%d %H:%M:%S} UTC by {revision.source.user or '-'}, "
+        f"commit {revision.source.revision}",
         f"image {revision.image or '-'}",
     ]
     table = _table("POD", "NODE", "STATE", "RESTARTS")
     for pod in status.pods:
         table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
-    return [*lines, table, _url(status.url, status.environment)]
+    return [*lines, table, *_url(status.url, status.environment)]
 
 
-def _url(url: str, environment: str) -> str:
+def _url(url: str, environment: str) -> list[str]:
     inside = ".svc:" in url
-    return f"{url}  (inside the cluster; from here: releaser open {environment})" if inside else url
+    return [url, *([f"(inside the cluster; from here: releaser open {environment})"] if inside else [])]
 
 
 def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
@@ -152,7 +154,8 @@ def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
 def _up(up: models.Up) -> list[RenderableType]:
     did = "was running" if up.already else f"up after {duration(up.elapsed_seconds)}"
     return [
-        f"Minikube {did}: profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}"
+        f"Minikube {did}",
+        f"profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}",
     ]
 
 

@@ -166,7 +166,7 @@ class _Attempt:
                 cause = cause_of_refusal(exc.detail)
                 running.detail, running.failed = str(cause), True
                 return newest[0].number, (PodProblem(cause, f"helm {running.name}", exc.detail or exc.message),)
-            running.detail = f"{target.release} in {target.namespace}, revision {number}"
+            running.detail = f"revision {number} in {target.namespace}"
         return number, ()
 
     def _probe(self, probes: ExitStack) -> Probing | None:
