@@ -229,17 +229,19 @@ def _why(why: origin.Why) -> list[RenderableType]:
 def _whose(why: origin.Why) -> list[str]:
     owner = why.owners[0] if why.owners else None
     when = f" at {owner.time:%Y-%m-%d %H:%M:%S} UTC" if owner and owner.time else ""
-    by = f"{owner.manager} ({owner.operation}){when}" if owner else "somebody; no manager owns it"
+    by = f"set by {owner.manager} ({owner.operation}){when}" if owner else "nobody owns it any more"
     released = f"the release has {_fit(_shown(why.released), _WIDTH - 16)}"
+    if why.released is Mark.ABSENT:
+        released = "the release does not set it"
     match why.origin:
         case origin.Origin.RELEASE:
             return ["as the release has it"]
         case origin.Origin.MISSING:
             return ["the object is not there", released]
         case origin.Origin.SERVER:
-            return ["the release does not set it: the API server's default"]
+            return [f"{released}: the API server's default"]
         case origin.Origin.FOREIGN:
-            return ["not from the release: set by", f"  {by}", released]
+            return [f"not from the release: {by}", released]
 
 
 def _deciding(each: origin.DecidingValue) -> list[str]:

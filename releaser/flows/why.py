@@ -15,7 +15,6 @@ from releaser.flows.target import Target
 from releaser.located import Address, load_mapping
 from releaser.models import Image, Revision, Values
 from releaser.objects import (
-    Body,
     Comparison,
     FieldOwner,
     KubeObject,
@@ -73,9 +72,10 @@ def why(project: Project, target: Target, drafts: Drafts, object_name: str, fiel
     origin, owners = _origin(compared, address)
     with step(target.reporter, "try values") as running:
         tried = _Trial(project, target, drafts, _given(target, current))
-        found, written = tried.values(wanted, address), tried.lines(wanted, address)
+        found = tried.values(wanted, address)
+        written = () if at(wanted.object.body, address) is Mark.ABSENT else tried.lines(wanted, address)
         running.detail = f"{tried.renderings} renderings"
-    tree, note = _working_tree(project, target, wanted, address, tried.given)
+    tree, trouble = _working_tree(project, target, wanted, address, tried.given)
     secret = any(is_secret(wanted.object.ref, address, each) for each in (released, now))
     return Why(
         environment=environment.name,
@@ -93,13 +93,21 @@ def why(project: Project, target: Target, drafts: Drafts, object_name: str, fiel
         written_by=written,
         since=_since(target, revisions, current, wanted, address),
         working_tree=_hidden(tree, secret),
-        undeployed=not note and tree != at(wanted.object.body, address),
-        note=note,
+        undeployed=not trouble and tree != at(wanted.object.body, address),
+        note=trouble or _note(wanted, address, released),
     )
 
 
 def _documents(target: Target, number: int) -> tuple[Document, ...]:
     return documents(target.helm.manifest(target.release, target.namespace, number), target.namespace)
+
+
+def _note(wanted: Document, address: str, released: Leaf) -> str:
+    if at(wanted.object.body, address) is Mark.ABSENT and released is not Mark.ABSENT:
+        return "Helm itself sets it on all that it installs"
+    if wanted.rank:
+        return "the chart made it from what is in the cluster, so no values of the working tree decide it"
+    return ""
 
 
 def _sent(target: Target, wanted: Document) -> tuple[KubeObject, ...]:
@@ -116,20 +124,16 @@ def _origin(compared: Comparison, address: str) -> tuple[Origin, tuple[FieldOwne
         return Origin.MISSING, ()
     owners = managers(live, address)
     others = tuple(each for each in owners if each.manager != _HELM)
-    if _as_expected(compared, live, address):
+    if _as_expected(compared, address):
         if at(compared.wanted.body, address) is not Mark.ABSENT:
             return Origin.RELEASE, owners
         return (Origin.FOREIGN, others) if others else (Origin.SERVER, owners)
     return Origin.FOREIGN, (*others, *(each for each in owners if each not in others))
 
 
-def _as_expected(compared: Comparison, live: Body, address: str) -> bool:
+def _as_expected(compared: Comparison, address: str) -> bool:
     """As the manifest alone would make it. The API server has its own way to write some values, so it was asked."""
-    if any(each.address == address for each in compared.differences):
-        return False
-    expected = compared.wanted.body if compared.expected is None else compared.expected
-    wanted = at(expected, address)
-    return compared.expected is None or wanted == at(live, address) or address.startswith("status")
+    return not any(each.address == address for each in compared.differences)
 
 
 # -- where it comes from -----------------------------------------------------------------------------------------------
