@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from releaser.errors import InvalidInput
 from releaser.flows.ports import Drafts
 from releaser.flows.target import Target
 from releaser.flows.why import why
+from releaser.located import load_mapping
 from releaser.models import Source, Values
 from releaser.objects import Mark
 from releaser.origin import Effect, Origin, Why
@@ -34,6 +35,9 @@ from tests.fakes import (
 
 TAG = "1.0.0-abcdef012345"
 SECRET = "hunter2-hunter2-hunter2"
+
+
+Hands = Callable[[FakeLive], None]
 
 
 class ChartHelm(FakeHelm):
@@ -59,8 +63,10 @@ class ChartHelm(FakeHelm):
 class Scene:
     drafts: Drafts
 
-    def ask(self, environment: str, object_name: str, field: str, **more: object) -> Why:
-        """Of a release of the environment as it stands, with `more` values laid over."""
+    def ask(
+        self, environment: str, object_name: str, field: str, hands: Hands = lambda live: None, **more: object
+    ) -> Why:
+        """Of a release of the environment as it stands, with `more` values laid over; `hands` then change it live."""
         project, world = load_project(ROOT), World()
         helm = ChartHelm(world, self.drafts)
         target = Target(
@@ -75,11 +81,10 @@ class Scene:
             incidents=FakeIncidents(),
             reporter=Recorder(),
         )
-        from releaser.located import load_mapping
-
         values = merge(load_mapping(target.environment.values_file).data, {"image": IMAGE, **more})
         labels = {"releaser/image-repository": RELEASE, "releaser/image-tag": TAG}
         helm.upgrade(RELEASE, target.namespace, CHART, values, labels)
+        hands(FakeLive(world))
         return why(project, target, self.drafts, object_name, field)
 
 
@@ -299,12 +304,23 @@ def test_a_checksum_is_decided_by_every_setting(scene: Scene) -> None:
     assert [each.place for each in found.written_by] == [line_place("deployment.yaml", "checksum/config: {{")]
 
 
-def test_a_switch_is_named_for_a_field_that_is_not_there(scene: Scene) -> None:
-    """The deployment of an autoscaled release names no replicas; somebody else did."""
-    found = scene.ask("prod", "deployment", "spec.minReadySeconds")
-    assert found.origin is Origin.RELEASE
-    found = scene.ask("dev", "deployment", "spec.replicas", autoscaling={"enabled": True})
-    assert (found.released, found.undeployed, found.working_tree) == (Mark.ABSENT, True, 2)
+def autoscaler(live: FakeLive) -> None:
+    live.edit("deployment/flask-hello", lambda body: body["spec"].update(replicas=4), "kube-controller-manager")
+
+
+def test_the_switch_is_named_by_which_a_field_is_left_to_somebody_else(scene: Scene) -> None:
+    found = scene.ask("prod", "deployment", "replicas", autoscaler)
+    assert (found.origin, found.live, found.released) == (Origin.FOREIGN, 4, Mark.ABSENT)
+    assert [owner.manager for owner in found.owners] == ["kube-controller-manager"]
+    assert [(each.address, each.effect) for each in found.values] == [("autoscaling.enabled", Effect.SWITCH)]
+    assert (found.written_by, found.since, found.undeployed) == ((), None, False)
+
+
+def test_what_the_working_tree_would_change_is_told(scene: Scene) -> None:
+    found = scene.ask("prod", "configmap", "GREETING", app={"greeting": "Hello from before", "logLevel": "info"})
+    assert (found.live, found.origin) == ("Hello from before", Origin.RELEASE)
+    assert (found.undeployed, found.working_tree) == (True, "Hello from production")
+    assert [each.place for each in found.values] == [key_place(PROD, "app.greeting")]
 
 
 def test_a_secrets_key_is_told_and_never_shown(scene: Scene) -> None:
