@@ -211,7 +211,7 @@ def find_field(word: str, released: Body, live: Body) -> str:
                 return found[0]
             if found:
                 raise UsageError(f'"{word}" is {len(found)} fields', hint=_listed(found))
-    known = [named for named, _, _ in (*layers[0], *layers[1])]
+    known = list(dict.fromkeys(named for named, _, _ in (*layers[0], *layers[1])))
     below = [each for each in known if _ends_branch(word, each)]
     if len(below) == 1:
         return below[0]
@@ -239,15 +239,12 @@ def _is(word: str, address: str) -> bool:
 
 
 def _ends(word: str, address: str) -> bool:
-    if address.endswith(f'["{word}"]') or address.endswith(f".{word}"):
-        return True
-    parent, _, key = word.rpartition(".")
-    quoted = f'{parent}["{key}"]'
-    return any(
-        address == each or address.endswith((f".{each}", each if each.startswith("[") else f".{each}"))
-        for each in (word, quoted)
-        if each
-    )
+    """A key in brackets and quotes may be written like any other."""
+    end, whole = (_QUOTED.sub(r".\1", each) for each in (word, address))
+    return bool(end) and (f".{whole}".endswith(f".{end}") or (end[0] in ".[" and whole.endswith(end)))
+
+
+_QUOTED = re.compile(r'\["([^"]*)"\]')
 
 
 def _ends_key(word: str, address: str) -> bool:
