@@ -289,6 +289,21 @@ def drift(
 
 
 @app.command()
+def why(
+    env: EnvironmentName,
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="KIND/NAME, or KIND where it is clear.")],
+    field: Annotated[str, typer.Argument(metavar="FIELD", help="Its address, or an end of it that no other has.")],
+    context: ContextName = None,
+) -> None:
+    """Why a live field is as it is: values, template, since when, or who."""
+    from releaser.flows.why import why as flow
+
+    project = _session.project
+    target = _target(project, env, context)
+    _session.printer.result(flow(project, target, _session.wiring.drafts, object_name, field))
+
+
+@app.command()
 def status(env: EnvironmentName, context: ContextName = None) -> None:
     """What runs now: revision, image, pods, URL."""
     from releaser.flows.look import status as flow

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from releaser import models, plans
+from releaser import models, origin, plans
 from releaser.objects import Mark
 
 if TYPE_CHECKING:
@@ -208,6 +208,59 @@ def _drifted(field: plans.DriftedField) -> list[str]:
     return [*lines[:-1], lines[-1] + by]
 
 
+def _why(why: origin.Why) -> list[RenderableType]:
+    lines = [
+        f"{why.release} in {why.namespace}, revision {why.revision}",
+        _fit(why.object, _WIDTH),
+        f"  {_fit(why.address, _WIDTH - 2)}",
+        f"    {_fit(_shown(why.live), _WIDTH - 4)}",
+    ]
+    lines += _whose(why)
+    if why.values or why.more_values:
+        lines.append("decided by")
+        lines += [line for each in why.values for line in _deciding(each)]
+        lines += [f"  and {why.more_values} more"] if why.more_values else []
+    for word, each in zip(["written by", *["through"] * len(why.written_by)], why.written_by, strict=False):
+        lines += [f"{word:<10} {each.place}", *([f"  {_fit(each.text, _WIDTH - 2)}"] if each.text else [])]
+    lines += _since(why.since) if why.since else []
+    if why.undeployed:
+        lines.append("the working tree renders, not deployed:")
+        lines.append(f"    {_fit(_shown(why.working_tree), _WIDTH - 4)}")
+    return [*lines, *([f"note: {why.note}"] if why.note else [])]
+
+
+def _whose(why: origin.Why) -> list[str]:
+    owner = why.owners[0] if why.owners else None
+    when = f" at {owner.time:%Y-%m-%d %H:%M:%S} UTC" if owner and owner.time else ""
+    by = f"set by {owner.manager} ({owner.operation}){when}" if owner else "nobody owns it any more"
+    released = f"the release has {_fit(_shown(why.released), _WIDTH - 16)}"
+    if why.released is Mark.ABSENT:
+        released = "the release does not set it"
+    match why.origin:
+        case origin.Origin.RELEASE:
+            return ["as the release has it"]
+        case origin.Origin.MISSING:
+            return ["the object is not there", released]
+        case origin.Origin.SERVER:
+            return [f"{released}: the API server's default"]
+        case origin.Origin.FOREIGN:
+            return [f"not from the release: {by}", released]
+
+
+def _deciding(each: origin.DecidingValue) -> list[str]:
+    place = each.place or "set by releaser: the image that was built"
+    said = f"  {each.address}: {_fit(_shown(each.value), 30)}  ({each.effect})"
+    return [f"{said}  {place}"] if len(said) + len(place) + 2 <= _WIDTH else [said, f"    {place}"]
+
+
+def _since(since: origin.Since) -> list[str]:
+    returned = f", which is revision {since.content} again" if since.content != since.revision else ""
+    return [
+        f"since      revision {since.revision}{returned}{' or earlier' if since.or_earlier else ''}",
+        f"  {since.updated:%Y-%m-%d %H:%M:%S} UTC by {since.source.user or '-'}, commit {since.source.revision}",
+    ]
+
+
 def _plan(plan: plans.Plan) -> list[RenderableType]:
     base = f"revision {plan.base_revision}" if plan.base_revision else "nothing installed"
     lines = [f"{plan.release} in {plan.namespace} (context {plan.context}), {base}", f"image {plan.image}"]
@@ -275,6 +328,7 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Diagnosis: _diagnosis,
     plans.Drift: _drift,
     plans.Plan: _plan,
+    origin.Why: _why,
     models.Up: _up,
     models.Down: _down,
 }

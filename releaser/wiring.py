@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from releaser.adapters.tools import Tools
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
-    from releaser.flows.ports import Images, Node
+    from releaser.flows.ports import Drafts, Images, Node
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -46,6 +46,12 @@ class Wiring:
 
     @cached_property
     def charts(self) -> Charts:
+        from releaser.adapters.helm import Helm
+
+        return Helm(self.process, self.tools)
+
+    @cached_property
+    def drafts(self) -> Drafts:
         from releaser.adapters.helm import Helm
 
         return Helm(self.process, self.tools)

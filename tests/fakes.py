@@ -244,6 +244,13 @@ class FakeHelm:
         return number
 
 
+class FakeDrafts:
+    """Renders the fake chart, which has no files that could be edited."""
+
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        return rendered(release, values)
+
+
 class FakeCluster:
     """Shows World as a cluster would. What a rollout does is told by the values that run: `crash`, `stuck`."""
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pyhelm3
@@ -179,6 +181,19 @@ class Helm:
             [*argv, "--dry-run=server", "--output", "json", "--values", "-"], json.dumps(values).encode()
         )
         return str(json.loads(finished.stdout)["manifest"])
+
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        """The manifest of a copy of the chart in which some files have another text, by their paths in the chart.
+
+        Beside no cluster, so lookups find nothing; values aren't held against the schema. Raises InvalidInput.
+        """
+        argv = ["template", release, "--namespace", namespace, "--skip-schema-validation", "--values", "-"]
+        with TemporaryDirectory(prefix="releaser-") as directory:
+            copy = Path(directory, chart.name)
+            shutil.copytree(chart, copy)
+            for name, text in edited.items():
+                (copy / name).write_text(text)
+            return self._command().finish([*argv, copy], json.dumps(values).encode()).stdout
 
     def lint(self, chart: Path, values_file: Path | None) -> str:
         """What `helm lint --strict` prints; its findings stand on stdout whether it fails or not."""
