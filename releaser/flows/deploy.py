@@ -235,7 +235,7 @@ class _Attempt:
         foreign = [each.number for each in self._before if each.verdict is Verdict.UNKNOWN and not each.source.user]
         if foreign:
             raise NothingToRollBackTo(
-                f"no earlier revision was proven good; revision {foreign[0]} was not made by releaser, and never judged",
+                f"no earlier revision was proven good; revision {foreign[0]} was never judged",
                 hint=f"releaser rollback {self._target.environment.name} {foreign[0]} returns to it all the same",
             )
         remove(self._target)
