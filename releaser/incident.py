@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from releaser.models import Image, ObjectEvent, PodProblem, PodState, Receipt, Revision
 
@@ -96,9 +97,14 @@ class Incident:
 
 
 def last_traceback(text: str) -> str:
-    """The last Python traceback in a log, also when it stands inside a JSON line; empty when there is none."""
+    """The last Python traceback in a log, also when it stands inside a JSON record; empty when there is none.
+
+    A container's two streams are one log: records on stdout may stand amid a traceback on stderr.
+    """
+    lines = (_Line.read(line) for line in text.splitlines())
+    plain = "\n".join(line.text for line in lines if not line.recorded)
     found = ""
-    for match in _BLOCK.finditer(_unpacked(text) + "\n"):
+    for match in _BLOCK.finditer(plain + "\n"):
         found = match[0]
     return found.strip()
 
@@ -107,7 +113,7 @@ def telling_line(text: str) -> str:
     """The line of a log that says most about a failure: the exception, else the last line of trouble, else the last."""
     if traceback := last_traceback(text):
         return traceback.splitlines()[-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [_Line.read(line).text.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if _TROUBLE.search(line)), lines[-1] if lines else "")
 
 
@@ -238,16 +244,34 @@ def _shown(value: str | None) -> str:
     return "(not set)" if value is None else value
 
 
-def _unpacked(text: str) -> str:
-    """JSON log lines that carry a traceback become that traceback."""
-    return "\n".join(
-        _traceback_of(line) if _TRACEBACK in line and line.startswith("{") else line for line in text.splitlines()
-    )
+@dataclass(frozen=True)
+class _Line:
+    """A line of a log: as it is, or what a JSON record says."""
+
+    text: str
+    recorded: bool
+
+    @classmethod
+    def read(cls, line: str) -> _Line:
+        document = _record(line)
+        if document is None:
+            return cls(line, recorded=False)
+        traceback = next((v for v in document.values() if isinstance(v, str) and _TRACEBACK in v), None)
+        if traceback is not None:
+            return cls(traceback, recorded=False)
+        level, message = (_first(document, keys) for keys in (("level", "severity", "levelname"), ("message", "msg")))
+        return cls(f"{level}: {message}" if level and message else message or line, recorded=True)
 
 
-def _traceback_of(line: str) -> str:
+def _record(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{"):
+        return None
     try:
         document = json.loads(line)
     except ValueError:
-        return line
-    return next((v for v in document.values() if isinstance(v, str) and _TRACEBACK in v), line)
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _first(document: dict[str, Any], keys: tuple[str, ...]) -> str:
+    return next((str(document[key]) for key in keys if document.get(key)), "")

@@ -22,6 +22,13 @@ def test_a_traceback_inside_a_json_line_is_found_too() -> None:
     assert last_traceback(log) == TRACEBACK
 
 
+def test_records_of_the_other_stream_do_not_tear_a_traceback_apart() -> None:
+    head, rest = TRACEBACK.split("\n", 1)
+    log = f"{head}\n{json.dumps({'level': 'warning', 'message': 'still here'})}\n{rest}\n"
+    assert last_traceback(log) == TRACEBACK
+    assert telling_line(log) == "app.faults.InjectedFault: told to crash"
+
+
 def test_the_exception_is_the_telling_line() -> None:
     assert telling_line(f"{TRACEBACK}\nworker exits") == "app.faults.InjectedFault: told to crash"
 
@@ -30,6 +37,14 @@ def test_without_a_traceback_the_last_line_of_trouble_tells_most() -> None:
     assert telling_line("ok\nERROR: no port\nshutting down\n") == "ERROR: no port"
     assert telling_line("one\ntwo\n") == "two"
     assert telling_line("") == ""
+
+
+def test_a_record_tells_its_level_and_message() -> None:
+    records = [{"level": "error", "message": "no port", "pod": "a"}, {"severity": "info", "msg": "going"}]
+    log = "\n".join(map(json.dumps, records))
+    assert telling_line(log) == "error: no port"
+    assert telling_line(json.dumps(records[1])) == "info: going"
+    assert telling_line('{"a": 1}') == '{"a": 1}'
 
 
 def test_values_are_compared_leaf_by_leaf() -> None:
