@@ -179,7 +179,10 @@ def _drift(drift: plans.Drift) -> list[RenderableType]:
     where = f"{drift.release} in {drift.namespace}"
     if not drift.fields:
         return [f"{where}: as revision {drift.revision} has it"]
-    did = "differed, and are as the release has them again" if drift.fixed else "differ"
+    one = len(drift.fields) == 1
+    did = "differs" if one else "differ"
+    if drift.fixed:
+        did = "differed, and is again as the release has it" if one else "differed, and are again as the release has them"
     lines = [f"{where}, revision {drift.revision}: {_count(len(drift.fields), 'field')} {did}"]
     lines += _by_object(drift.fields)
     return [*lines, *([] if drift.fixed else [f"next:  releaser drift {drift.environment} --fix"])]
