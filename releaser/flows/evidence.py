@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from releaser.incident import (
 )
 from releaser.masks import Mask, secrets_in_objects, secrets_in_values
 from releaser.models import Image, Note, PodProblem, PodState, Receipt, Revision, Values
-from releaser.objects import leaves
+from releaser.objects import Mark, leaves
 from releaser.steps import step
 
 _LOG_LINES = 500
@@ -93,7 +93,8 @@ def _gather(
         logs=(),
         receipt=receipt,
     )
-    mask = Mask()
+    # until the secrets are known, anything may be one
+    mask: Callable[[str], str] = _hidden
     with _welcome(target, "comparing with the last good revision"):
         mask, changes = _compared(target, failed, good)
         incident = replace(incident, changes=changes)
@@ -116,6 +117,10 @@ def _gather(
         telling_line=mask(telling_line(text)),
         traceback=last_traceback(mask(text)),
     )
+
+
+def _hidden(text: str) -> str:
+    return Mark.HIDDEN.value if text else ""
 
 
 def _compared(target: Target, failed: Revision, good: Revision | None) -> tuple[Mask, Changes | None]:
@@ -160,7 +165,7 @@ class _Recorded:
         return {address: mask(str(leaf)) for address, leaf in leaves(self.values).items()}
 
 
-def _logs(target: Target, pod: PodState, mask: Mask) -> Iterator[ContainerLog]:
+def _logs(target: Target, pod: PodState, mask: Callable[[str], str]) -> Iterator[ContainerLog]:
     for container in (*pod.init_containers, *pod.containers):
         for previous in (True, False) if container.restarts else (False,):
             text = target.cluster.log(target.namespace, pod.name, container.name, previous=previous, lines=_LOG_LINES)
