@@ -23,7 +23,7 @@ from releaser.incident import (
     value_changes,
 )
 from releaser.masks import Mask, secrets_in_objects, secrets_in_values
-from releaser.models import Image, Note, PodProblem, PodState, Receipt, Revision, Values
+from releaser.models import ContainerState, Image, Note, PodProblem, PodState, Receipt, Revision, Values
 from releaser.objects import Mark, leaves
 from releaser.steps import step
 
@@ -102,7 +102,9 @@ def _gather(
         pods = target.cluster.witnesses(target.namespace, target.release, since)
         events = target.cluster.events(target.namespace, since)
         incident = replace(
-            incident, pods=pods, events=tuple(replace(each, message=mask(each.message)) for each in events)
+            incident,
+            pods=tuple(_masked(each, mask) for each in pods),
+            events=tuple(replace(each, message=mask(each.message)) for each in events),
         )
     for pod in pods:
         with _welcome(target, f"reading the logs of {pod.name}"):
@@ -111,6 +113,7 @@ def _gather(
     masked = tuple(replace(each, message=mask(each.message), log=mask(each.log)) for each in problems)
     return replace(
         incident,
+        revision=replace(failed, description=mask(failed.description)),
         problem=masked[0],
         problems=masked,
         logs=tuple(logs),
@@ -121,6 +124,15 @@ def _gather(
 
 def _hidden(text: str) -> str:
     return Mark.HIDDEN.value if text else ""
+
+
+def _masked(pod: PodState, mask: Callable[[str], str]) -> PodState:
+    """What the kubelet says may quote what it was told to start."""
+
+    def quiet(containers: tuple[ContainerState, ...]) -> tuple[ContainerState, ...]:
+        return tuple(replace(each, waiting_message=mask(each.waiting_message)) for each in containers)
+
+    return replace(pod, containers=quiet(pod.containers), init_containers=quiet(pod.init_containers))
 
 
 def _compared(target: Target, failed: Revision, good: Revision | None) -> tuple[Mask, Changes | None]:
