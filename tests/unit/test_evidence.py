@@ -150,6 +150,35 @@ def test_a_traceback_of_the_releases_tests_is_masked_too(bench: Bench) -> None:
     assert found.traceback.endswith("KeyError: (hidden, changed)")
 
 
+class RefusingCluster(FakeCluster):
+    """Whose kubelet can't start containers, and says what it was told to start."""
+
+    def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
+        said = f"exec: KEY={NEW}: no such file"
+        return tuple(
+            replace(
+                each,
+                containers=tuple(replace(one, waiting_message=said) for one in each.containers),
+                init_containers=tuple(replace(one, waiting_message=said) for one in each.containers),
+            )
+            for each in super().witnesses(namespace, release, since)
+        )
+
+
+def test_what_the_kubelet_and_helm_say_is_masked_too(bench: Bench) -> None:
+    bench.cluster = RefusingCluster(bench.world)
+    bench.helm.upgrade("web", "web-dev", bench.root, {"secretKey": NEW}, {})
+    target = bench.target("dev")
+    [failed] = revisions_of(target)
+    failed = replace(failed, description=f"Upgrade failed: Invalid value: {NEW}")
+    found = take_down(target, failed, IMAGE, (PROBLEM,), None, WHEN, None).incident
+    assert NEW not in repr(found)
+    assert found.revision.description == "Upgrade failed: Invalid value: (hidden)"
+    assert [each.waiting_message for each in (*found.pods[0].containers, *found.pods[0].init_containers)] == [
+        "exec: KEY=(hidden): no such file"
+    ] * 2
+
+
 @pytest.mark.parametrize("forgotten", [1, 2])
 def test_while_it_is_not_known_what_is_secret_no_text_is_kept(bench: Bench, forgotten: int) -> None:
     bench.cluster = TalkativeCluster(bench.world)
