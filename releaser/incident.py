@@ -18,6 +18,8 @@ from releaser.models import Image, ObjectEvent, PodProblem, PodState, Receipt, R
 _TRACEBACK = "Traceback (most recent call last):"
 # The first line after a traceback's indented ones: the exception itself.
 _BLOCK = re.compile(rf"^[^\n]*{re.escape(_TRACEBACK)}\n(?:[ \t]+[^\n]*\n|\n)+[^\s][^\n]*", re.M)
+# of an error on the screen, which is indented by two
+_LINE = 78
 _TROUBLE = re.compile(r"error|critical|fatal|exception|failed|refused|denied", re.I)
 
 
@@ -61,12 +63,18 @@ class Changes:
 
     @property
     def line(self) -> str:
-        """In one line, for the screen."""
-        names = [change.address for change in self.values]
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        image = f"image {self.image_after.rpartition(':')[2]}" if self.image_before != self.image_after else ""
-        said = "; ".join(part for part in (shown, image) if part)
-        return f"changed since revision {self.good.number}: {said or ('the chart' if self.manifest else 'nothing')}"
+        """In one line, for the screen: as many values as fit, one at least. The image is named by its tag alone."""
+        new_image = self.image_before != self.image_after
+        image = f"image {self.image_after.rpartition(':')[2]}" if new_image else ""
+        names = [each.address for each in self.values if not (new_image and each.address.startswith("image."))]
+        line = ""
+        for count in range(len(names), -1, -1):
+            more = f" and {len(names) - count} more" if count < len(names) else ""
+            said = "; ".join(part for part in (", ".join(names[:count]) + more, image) if part)
+            line = f"changed since revision {self.good.number}: {said or ('the chart' if self.manifest else 'nothing')}"
+            if len(line) <= _LINE or count == 1:
+                break
+        return line
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ from releaser.models import (
     Revision,
     Source,
     StepEnded,
+    Values,
     Verdict,
 )
-from tests.fakes import FakeCluster, FakeIncidents, pod
+from tests.fakes import FakeCluster, FakeHelm, FakeIncidents, pod
 from tests.unit.conftest import YES, Bench
 
 OLD, NEW, INSIDE = "old-0123456789", "new-9876543210", "inside-a-secret-object"
@@ -64,6 +65,17 @@ class DeafCluster(FakeCluster):
         return super().witnesses(namespace, release, since)
 
 
+class ForgetfulHelm(FakeHelm):
+    """Can't tell what some revisions were made of."""
+
+    forgotten: tuple[int, ...] = ()
+
+    def values(self, release: str, namespace: str, number: int) -> Values:
+        if number in self.forgotten:
+            raise EnvironmentUnfit("While running helm get values: the API server does not answer")
+        return super().values(release, namespace, number)
+
+
 class WitnessingIncidents(FakeIncidents):
     """Remembers which revision ran when each incident was written."""
 
@@ -92,10 +104,10 @@ def warnings(bench: Bench) -> list[str]:
     return [event.text for event in bench.reporter.events if isinstance(event, Note) and event.warning]
 
 
-def taken_down(bench: Bench, *problems: PodProblem, receipt: Receipt | None = None) -> Kept:
-    """Of revision 2, which crashes, after the good revision 1."""
+def taken_down(bench: Bench, *problems: PodProblem, receipt: Receipt | None = None, **values: str) -> Kept:
+    """Of revision 2, which crashes and has these values, too, after the good revision 1."""
     bench.helm.upgrade("web", "web-dev", bench.root, {"text": "a"}, {"releaser/verdict": "good.1"})
-    bench.helm.upgrade("web", "web-dev", bench.root, {"text": "b", "crash": True}, {})
+    bench.helm.upgrade("web", "web-dev", bench.root, {"text": "b", "crash": True, **values}, {})
     target = bench.target("dev")
     failed, good = revisions_of(target)
     return take_down(target, failed, IMAGE, problems, good, WHEN, receipt)
@@ -127,6 +139,62 @@ def test_no_secret_is_in_any_of_the_files_and_that_it_changed_is(bench: Bench, t
     assert "restarting, KEY=(hidden, changed)" in texts["report.md"]
     assert "secretKey: (hidden) -> (hidden, changed)" in texts["report.md"]
     assert "RuntimeError: told to: (hidden, changed)" in texts["report.md"]
+
+
+def test_a_traceback_of_the_releases_tests_is_masked_too(bench: Bench) -> None:
+    log = f'Traceback (most recent call last):\n  File "check.py", line 1\nKeyError: {NEW}\n'
+    problem = PodProblem(Cause.TEST_FAILED, "helm test web", f"KeyError: {NEW}", log=log)
+    found = taken_down(bench, problem, secretKey=NEW).incident
+    assert NEW not in repr(found)
+    assert found.telling_line == found.problem.message == "KeyError: (hidden, changed)"
+    assert found.traceback.endswith("KeyError: (hidden, changed)")
+
+
+class RefusingCluster(FakeCluster):
+    """Whose kubelet can't start containers, and says what it was told to start."""
+
+    def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
+        said = f"exec: KEY={NEW}: no such file"
+        return tuple(
+            replace(
+                each,
+                containers=tuple(replace(one, waiting_message=said) for one in each.containers),
+                init_containers=tuple(replace(one, waiting_message=said) for one in each.containers),
+            )
+            for each in super().witnesses(namespace, release, since)
+        )
+
+
+def test_what_the_kubelet_and_helm_say_is_masked_too(bench: Bench) -> None:
+    bench.cluster = RefusingCluster(bench.world)
+    bench.helm.upgrade("web", "web-dev", bench.root, {"secretKey": NEW}, {})
+    target = bench.target("dev")
+    [failed] = revisions_of(target)
+    failed = replace(failed, description=f"Upgrade failed: Invalid value: {NEW}")
+    found = take_down(target, failed, IMAGE, (PROBLEM,), None, WHEN, None).incident
+    assert NEW not in repr(found)
+    assert found.revision.description == "Upgrade failed: Invalid value: (hidden)"
+    assert [each.waiting_message for each in (*found.pods[0].containers, *found.pods[0].init_containers)] == [
+        "exec: KEY=(hidden): no such file"
+    ] * 2
+
+
+@pytest.mark.parametrize("forgotten", [1, 2])
+def test_while_it_is_not_known_what_is_secret_no_text_is_kept(bench: Bench, forgotten: int) -> None:
+    bench.cluster = TalkativeCluster(bench.world)
+    helm = ForgetfulHelm(bench.world)
+    helm.forgotten = (forgotten,)
+    bench.helm = helm
+    problem = replace(PROBLEM, message=f"bad key {NEW}")
+    found = taken_down(bench, problem, secretKey=NEW).incident
+    assert NEW not in repr(found)
+    assert (found.problem.cause, found.problem.where, found.problem.message) == (
+        Cause.CRASH_AT_START,
+        PROBLEM.where,
+        "(hidden)",
+    )
+    assert [log.text for log in found.logs] == ["(hidden)", "(hidden)"] and found.changes is None
+    assert warnings(bench)[0].startswith("while comparing with the last good revision: While running helm get values")
 
 
 def test_logs_that_can_not_be_read_do_not_keep_the_old_state_from_coming_back(bench: Bench) -> None:
