@@ -1,8 +1,9 @@
 """Why a live field is as it is: the values that decide it, the template lines that write it, and how an object and a
 field are found by what people call them. No I/O: whoever asks passes in how to render.
 
-Which values decide a field is found by trying: each is changed in turn, many at a time, and the field is looked at.
-That holds for whatever the templates do with a value.
+Which values decide a field is found by trying: they are changed, many at a time, and the field is looked at. That holds
+for whatever the templates do with a value. What is missed: a value that another one, changed with it, makes of no effect
+without a trace; and a text that is compared with one that nobody thinks of.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from releaser.errors import InvalidInput, UsageError
 from releaser.located import Address, did_you_mean, parse
 from releaser.models import Source, Values
 from releaser.objects import Body, FieldOwner, KubeObject, Leaf, Mark, at, comparable, keyed, labelled, parse_manifest
-from releaser.templates import TemplateLine, definitions, included, marked, unmarked, without, writer
+from releaser.templates import TemplateLine, definitions, included, marked, silent, unmarked, without, writer
 
 Draft = Callable[[Values, Mapping[str, str]], str]
 """Renders values with the chart; the mapping holds other texts for some of its files."""
@@ -450,7 +451,7 @@ def writers(
         except InvalidInput:
             break
         line = _writer(wanted, address, manifest, base)
-        if line is None or line in chain or not _proven(line, files, field, base):
+        if line is None or line in chain or silent(_line(files, line)) or not _proven(line, files, field, base):
             break
         chain.append(line)
         more = [name for name in included(_line(files, line)) if name not in inside]
