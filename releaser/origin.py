@@ -2,8 +2,8 @@
 field are found by what people call them. No I/O: whoever asks passes in how to render.
 
 Which values decide a field is found by trying: they are changed, many at a time, and the field is looked at. That holds
-for whatever the templates do with a value. What is missed: a value that another one, changed with it, makes of no effect
-without a trace; and a text that is compared with one that nobody thinks of.
+for whatever the templates do with a value. What is missed: a value whose effect is hidden, without a trace, by another
+one that is changed with it; and a text that a template compares with one that isn't tried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ from releaser.errors import InvalidInput, UsageError
 from releaser.located import Address, did_you_mean, parse
 from releaser.models import Source, Values
 from releaser.objects import Body, FieldOwner, KubeObject, Leaf, Mark, at, comparable, keyed, labelled, parse_manifest
-from releaser.templates import TemplateLine, definitions, included, marked, silent, unmarked, without, writer
+from releaser.templates import (
+    TemplateLine,
+    definitions,
+    included,
+    joined_before,
+    marked,
+    silent,
+    unmarked,
+    without,
+    writer,
+)
 
 Draft = Callable[[Values, Mapping[str, str]], str]
 """Renders values with the chart; the mapping holds other texts for some of its files."""
@@ -451,7 +461,7 @@ def writers(
         except InvalidInput:
             break
         line = _writer(wanted, address, manifest, base)
-        if line is None or line in chain or silent(_line(files, line)) or not _proven(line, files, field, base):
+        if line is None or line in chain or not _proven(line, files, field, base):
             break
         chain.append(line)
         more = [name for name in included(_line(files, line)) if name not in inside]
@@ -492,10 +502,17 @@ def _paths(value: Any, named: str, path: Address) -> Iterator[tuple[str, Address
 def _proven(
     line: TemplateLine, files: Mapping[str, str], field: Callable[[Mapping[str, str]], Leaf], base: Leaf
 ) -> bool:
-    try:
-        return not _same(field({line.file: without(files[line.file], line.line)}), base)
-    except InvalidInput:
-        return True  # nothing can be rendered without it
+    """Without the line the field is another; and it isn't the line before, joined to this one, that writes it."""
+    text = files[line.file]
+
+    def needed(number: int) -> bool:
+        try:
+            return not _same(field({line.file: without(text, number)}), base)
+        except InvalidInput:
+            return True  # nothing can be rendered without it
+
+    before = joined_before(text, line.line)
+    return not silent(_line(files, line)) and needed(line.line) and not (before and needed(before))
 
 
 def _line(files: Mapping[str, str], line: TemplateLine) -> str:

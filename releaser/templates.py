@@ -96,6 +96,14 @@ def silent(line: str) -> bool:
     return not _ACTION.sub(_spoken, line).strip()
 
 
+def joined_before(text: str, line: int) -> int:
+    """The line before, when it writes something and its `-}}` joins this one to it; else 0."""
+    lines = text.split("\n")
+    before = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), 0)
+    joins = before and lines[before - 1].rstrip().endswith("-}}") and not silent(lines[before - 1])
+    return before if joins else 0
+
+
 def _spoken(action: re.Match[str]) -> str:
     return "" if action["body"] is None or _STEERS.match(action["body"]) else action[0]
 
