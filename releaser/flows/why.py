@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from releaser.deciding import Effect, deciding, dotted
 from releaser.errors import InvalidInput, Refused
 from releaser.flows.drift import standing
 from releaser.flows.ports import Drafts
@@ -13,6 +14,7 @@ from releaser.flows.release import require_no_pending, revisions_of
 from releaser.flows.restore import compare
 from releaser.flows.target import Target
 from releaser.located import Address, Located, load_mapping
+from releaser.manifests import Document, documents, field_in, find_field, find_object
 from releaser.models import Image, Revision, Values
 from releaser.objects import (
     Comparison,
@@ -24,25 +26,9 @@ from releaser.objects import (
     at,
     is_secret,
     managers,
+    same,
 )
-from releaser.origin import (
-    MOST,
-    DecidingValue,
-    Document,
-    Effect,
-    Origin,
-    Since,
-    Why,
-    WrittenBy,
-    deciding,
-    documents,
-    dotted,
-    field_in,
-    find_field,
-    find_object,
-    newest_run,
-    writers,
-)
+from releaser.origin import MOST, DecidingValue, Origin, Since, Why, WrittenBy, newest_run, writers
 from releaser.settings import Project
 from releaser.steps import step
 from releaser.templates import TemplateLine, steadied
@@ -94,7 +80,7 @@ def why(project: Project, target: Target, drafts: Drafts, object_name: str, fiel
         written_by=written,
         since=_since(target, revisions, current, wanted, address),
         working_tree=_hidden(tree, secret),
-        undeployed=not trouble and tree != at(wanted.object.body, address),
+        undeployed=not trouble and not same(tree, at(wanted.object.body, address)),
         note=trouble or _note(wanted, address, released),
     )
 

@@ -11,14 +11,16 @@ import pytest
 from releaser.adapters.helm import Helm
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
+from releaser.deciding import Effect
 from releaser.errors import InvalidInput
 from releaser.flows.ports import Drafts
 from releaser.flows.target import Target
 from releaser.flows.why import why
 from releaser.located import load_mapping
+from releaser.manifests import documents
 from releaser.models import Source, Values
 from releaser.objects import Mark, at
-from releaser.origin import Effect, Origin, Why, documents, writers
+from releaser.origin import Origin, Why, writers
 from releaser.settings import load_project
 from releaser.values import merge
 from tests.chart.helm import CHART, RELEASE, ROOT

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from releaser.deciding import Effect, deciding, dotted
 from releaser.errors import InvalidInput, Refused, ReleasePending, UsageError
 from releaser.flows.deploy import deploy
 from releaser.flows.guard import Consent
 from releaser.flows.why import why
+from releaser.manifests import documents, find_field, find_object
 from releaser.models import Values
 from releaser.objects import Leaf, Mark
-from releaser.origin import Effect, Origin, Why, deciding, documents, dotted, find_field, find_object, newest_run
+from releaser.origin import Origin, Why, newest_run
 from releaser.render import rendered
 from tests.fakes import FakeDrafts
 from tests.unit.conftest import Bench
