@@ -295,7 +295,7 @@ def why(
     field: Annotated[str, typer.Argument(metavar="FIELD", help="Its address, or an end of it that no other has.")],
     context: ContextName = None,
 ) -> None:
-    """Why a live field is as it is: values, template, since when, or who."""
+    """Where a live field comes from, or who set it."""
     from releaser.flows.why import why as flow
 
     project = _session.project

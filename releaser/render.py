@@ -216,27 +216,33 @@ def _why(why: origin.Why) -> list[RenderableType]:
         f"{why.release} in {why.namespace}, revision {why.revision}",
         _fit(why.object, _WIDTH),
         f"  {_fit(why.address, _WIDTH - 2)}",
-        f"    {_fit(_shown(why.live), _WIDTH - 4)}",
+        *_part("live", [_fit(_shown(why.live), _BESIDE), *_whose(why)]),
     ]
-    lines += _whose(why)
-    if why.values or why.more_values:
-        lines.append("decided by")
-        lines += [line for each in why.values for line in _deciding(each)]
-        lines += [f"  and {why.more_values} more"] if why.more_values else []
-    for word, each in zip(["written by", *["through"] * len(why.written_by)], why.written_by, strict=False):
-        lines += [f"{word:<10} {each.place}", *([f"  {_fit(each.text, _WIDTH - 2)}"] if each.text else [])]
-    lines += _since(why.since) if why.since else []
+    decided = [line for each in why.values for line in _deciding(each)]
+    lines += _part("values", [*decided, *([f"and {why.more_values} more"] if why.more_values else [])])
+    written = [line for each in why.written_by for line in (each.place, f"  {_fit(each.text, _BESIDE - 2)}")]
+    lines += _part("template", [line for line in written if line.strip()])
+    lines += _part("since", _since(why.since) if why.since else [])
     if why.undeployed:
-        lines.append("the working tree renders, not deployed:")
-        lines.append(f"    {_fit(_shown(why.working_tree), _WIDTH - 4)}")
-    return [*lines, *([f"note: {why.note}"] if why.note else [])]
+        lines += _part(
+            "not yet", ["the working tree, which is not deployed, says", _fit(_shown(why.working_tree), _BESIDE)]
+        )
+    return [*lines, *_part("note", [why.note] if why.note else [])]
+
+
+_BESIDE = _WIDTH - 10
+
+
+def _part(name: str, lines: list[str]) -> list[str]:
+    """Lines behind a name."""
+    return [f"{word:<10}{line}" for word, line in zip([name, *[""] * len(lines)], lines, strict=False)]
 
 
 def _whose(why: origin.Why) -> list[str]:
     owner = why.owners[0] if why.owners else None
-    when = f" at {owner.time:%Y-%m-%d %H:%M:%S} UTC" if owner and owner.time else ""
-    by = f"set by {owner.manager} ({owner.operation}){when}" if owner else "nobody owns it any more"
-    released = f"the release has {_fit(_shown(why.released), _WIDTH - 16)}"
+    when = f", {owner.time:%Y-%m-%d %H:%M:%S} UTC" if owner and owner.time else ""
+    by = f"set by {owner.manager} ({owner.operation}){when}" if owner else "and nobody owns it any more"
+    released = f"the release has {_fit(_shown(why.released), _BESIDE - 16)}"
     if why.released is Mark.ABSENT:
         released = "the release does not set it"
     match why.origin:
@@ -247,19 +253,18 @@ def _whose(why: origin.Why) -> list[str]:
         case origin.Origin.SERVER:
             return [f"{released}: the API server's default"]
         case origin.Origin.FOREIGN:
-            return [f"not from the release: {by}", released]
+            return [f"not from the release, {by}", released]
 
 
 def _deciding(each: origin.DecidingValue) -> list[str]:
     place = each.place or "set by releaser: the image that was built"
-    said = f"  {each.address}: {_fit(_shown(each.value), 30)}  ({each.effect})"
-    return [f"{said}  {place}"] if len(said) + len(place) + 2 <= _WIDTH else [said, f"    {place}"]
+    return [f"{_fit(f'{each.address}: {_shown(each.value)}', _BESIDE)}", f"  {each.effect}, {place}"]
 
 
 def _since(since: origin.Since) -> list[str]:
     returned = f", which is revision {since.content} again" if since.content != since.revision else ""
     return [
-        f"since      revision {since.revision}{returned}{' or earlier' if since.or_earlier else ''}",
+        f"revision {since.revision}{returned}{' or earlier' if since.or_earlier else ''}",
         f"  {since.updated:%Y-%m-%d %H:%M:%S} UTC by {since.source.user or '-'}, commit {since.source.revision}",
     ]
 

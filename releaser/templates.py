@@ -17,6 +17,7 @@ _ACTION = re.compile(
 )
 _TEXT_OR_WORD = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`|(?<![\w.$])[a-z]\w*')
 _BLOCK = re.compile(r"-?\s*(if|range|with|block|define|end)\b")
+_STEERS = re.compile(r"-?\s*(?:(?:if|else|end|range|with|block|define|break|continue)\b|\$\w+\s*:?=)")
 _NAMED = re.compile(r'-?\s*(?:define|block)\s+"([^"]+)"')
 _INCLUDED = re.compile(r'\b(?:include|template)\s+"([^"]+)"')
 _MARK = re.compile(r" ?#@(?P<file>[^\s@:]+):(?P<line>\d+)@")
@@ -88,6 +89,23 @@ def writer(lines: Sequence[str], index: int) -> TemplateLine | None:
         if found := _MARK.search(line):
             return TemplateLine(found["file"], int(found["line"]))
     return None
+
+
+def silent(line: str) -> bool:
+    """The line writes nothing by itself: blocks begin or end, a variable is set, something is remarked."""
+    return not _ACTION.sub(_spoken, line).strip()
+
+
+def joined_before(text: str, line: int) -> int:
+    """The line before, when it writes something and its `-}}` joins this one to it; else 0."""
+    lines = text.split("\n")
+    before = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), 0)
+    joins = before and lines[before - 1].rstrip().endswith("-}}") and not silent(lines[before - 1])
+    return before if joins else 0
+
+
+def _spoken(action: re.Match[str]) -> str:
+    return "" if action["body"] is None or _STEERS.match(action["body"]) else action[0]
 
 
 def without(text: str, line: int) -> str:

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from releaser.deciding import Effect, deciding, dotted
 from releaser.errors import InvalidInput, Refused
 from releaser.flows.drift import standing
 from releaser.flows.ports import Drafts
 from releaser.flows.release import require_no_pending, revisions_of
 from releaser.flows.restore import compare
 from releaser.flows.target import Target
-from releaser.located import Address, load_mapping
+from releaser.located import Address, Located, load_mapping
+from releaser.manifests import Document, documents, field_in, find_field, find_object
 from releaser.models import Image, Revision, Values
 from releaser.objects import (
     Comparison,
@@ -24,25 +26,9 @@ from releaser.objects import (
     at,
     is_secret,
     managers,
+    same,
 )
-from releaser.origin import (
-    MOST,
-    DecidingValue,
-    Document,
-    Effect,
-    Origin,
-    Since,
-    Why,
-    WrittenBy,
-    deciding,
-    documents,
-    dotted,
-    field_in,
-    find_field,
-    find_object,
-    newest_run,
-    writers,
-)
+from releaser.origin import MOST, DecidingValue, Origin, Since, Why, WrittenBy, newest_run, writers
 from releaser.settings import Project
 from releaser.steps import step
 from releaser.templates import TemplateLine, steadied
@@ -71,11 +57,12 @@ def why(project: Project, target: Target, drafts: Drafts, object_name: str, fiel
     released, now = at(compared.wanted.body, address), at(live, address)
     origin, owners = _origin(compared, address)
     with step(target.reporter, "try values") as running:
-        tried = _Trial(project, target, drafts, _given(target, current))
-        found = tried.values(wanted, address)
-        written = () if at(wanted.object.body, address) is Mark.ABSENT else tried.lines(wanted, address)
-        running.detail = f"{tried.renderings} renderings"
-    tree, trouble = _working_tree(project, target, wanted, address, tried.given)
+        trial = _Trial(project, target, drafts, _given(target, current))
+        found, written, trouble = _tried(trial, wanted, address)
+        running.detail = f"{trial.renderings} renderings"
+        running.failed = bool(trouble)
+    tree, refused = _working_tree(project, target, wanted, address, trial.given)
+    trouble = refused or trouble
     secret = any(is_secret(wanted.object.ref, address, each) for each in (released, now))
     return Why(
         environment=environment.name,
@@ -93,13 +80,25 @@ def why(project: Project, target: Target, drafts: Drafts, object_name: str, fiel
         written_by=written,
         since=_since(target, revisions, current, wanted, address),
         working_tree=_hidden(tree, secret),
-        undeployed=not trouble and tree != at(wanted.object.body, address),
+        undeployed=not trouble and not same(tree, at(wanted.object.body, address)),
         note=trouble or _note(wanted, address, released),
     )
 
 
 def _documents(target: Target, number: int) -> tuple[Document, ...]:
     return documents(target.helm.manifest(target.release, target.namespace, number), target.namespace)
+
+
+def _tried(
+    trial: _Trial, wanted: Document, address: str
+) -> tuple[tuple[DecidingValue, ...], tuple[WrittenBy, ...], str]:
+    """The values, the lines, and why there are none. A broken chart in the working tree keeps nobody from asking what
+    runs."""
+    try:
+        values = trial.values(wanted, address)
+        return values, () if at(wanted.object.body, address) is Mark.ABSENT else trial.lines(wanted, address), ""
+    except InvalidInput as exc:
+        return (), (), _unrendered(exc)
 
 
 def _note(wanted: Document, address: str, released: Leaf) -> str:
@@ -151,7 +150,8 @@ class _Trial:
     def __init__(self, project: Project, target: Target, drafts: Drafts, image: Image | None) -> None:
         self._root, self._chart = project.root, project.chart
         self._target, self._drafts, self._image = target, drafts, image
-        self._defaults = load_mapping(project.chart / "values.yaml")
+        defaults = project.chart / "values.yaml"
+        self._defaults = load_mapping(defaults) if defaults.exists() else Located(defaults, {}, {})
         self._own = load_mapping(target.environment.values_file)
         self._texts = _templates(project.chart)
         self._files = {name: steadied(text) for name, text in self._texts.items()}
@@ -214,8 +214,12 @@ def _working_tree(project: Project, target: Target, wanted: Document, address: s
     try:
         manifest = target.helm.render(target.release, target.namespace, project.chart, given)
     except InvalidInput as exc:
-        return Mark.ABSENT, f"the working tree does not render: {exc.detail or exc.message}"
+        return Mark.ABSENT, _unrendered(exc)
     return field_in(wanted, address, documents(manifest, target.namespace, wanted.source)), ""
+
+
+def _unrendered(exc: InvalidInput) -> str:
+    return f"the working tree does not render: {exc.detail or exc.message}"
 
 
 def _masked(each: DecidingValue, secret: bool) -> DecidingValue:

@@ -11,14 +11,16 @@ import pytest
 from releaser.adapters.helm import Helm
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
+from releaser.deciding import Effect
 from releaser.errors import InvalidInput
 from releaser.flows.ports import Drafts
 from releaser.flows.target import Target
 from releaser.flows.why import why
 from releaser.located import load_mapping
+from releaser.manifests import documents
 from releaser.models import Source, Values
-from releaser.objects import Mark
-from releaser.origin import Effect, Origin, Why
+from releaser.objects import Mark, at
+from releaser.origin import Origin, Why, writers
 from releaser.settings import load_project
 from releaser.values import merge
 from tests.chart.helm import CHART, RELEASE, ROOT
@@ -334,3 +336,65 @@ def test_a_secrets_key_is_told_and_never_shown(scene: Scene) -> None:
 def test_a_draft_that_does_not_render_is_refused(scene: Scene) -> None:
     with pytest.raises(InvalidInput, match="refused"):
         scene.drafts.draft(RELEASE, "x", CHART, {}, {"templates/service.yaml": "{{ nothing"})
+
+
+# -- lines that are hard to tell ---------------------------------------------------------------------------------------
+
+TRICKY = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}
+data:
+  {{- range $key, $value := .Values.many }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+  block: |
+    {{ .Values.text }}
+    # second
+  quoted: "a
+    {{ .Values.text }} b"
+  {{- if .Values.on }}
+  inner: {{ .Values.text }}
+  {{- else }}
+  inner: other
+  {{- end }}
+  joined: {{ .Values.text -}}
+  {{ "\\n" }}
+  after: end
+  numbers: {{ list
+    1
+    2 | join "," | quote }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "line"),
+    [
+        ("metadata.name", "name: {{ .Release"),
+        ("data.a", "{{ $key }}: {{"),
+        ("data.b", "{{ $key }}: {{"),
+        ("data.block", "block: |"),
+        ("data.quoted", 'quoted: "a'),
+        ("data.inner", "inner: {{"),
+        ("data.joined", ""),
+        ("data.after", "after: end"),
+        ("data.numbers", "2 | join"),
+    ],
+)
+def test_a_line_is_right_or_not_told(scene: Scene, tmp_path: Path, address: str, line: str) -> None:
+    chart = tmp_path / "web"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.0.0\n")
+    (chart / "templates" / "web.yaml").write_text(TRICKY)
+    values: Values = {"many": {"a": "1", "b": "2"}, "text": "hello", "on": True}
+    files = {"templates/web.yaml": TRICKY}
+
+    def draft(values: Values, edited: Mapping[str, str]) -> str:
+        return scene.drafts.draft("r", "x", chart, values, edited)
+
+    [document] = documents(draft(values, {}), "x")
+    assert at(document.object.body, address) is not Mark.ABSENT
+    found = [TRICKY.splitlines()[each.line - 1] for each in writers(document, address, files, values, draft)]
+    assert [each for each in found if line not in each] == []
+    assert bool(found) is bool(line)

@@ -68,7 +68,7 @@ def test_a_live_field_is_explained(site: Site) -> None:
     greeting = why("configmap", "GREETING")
     assert (greeting["undeployed"], greeting["working_tree"]) == (True, "Hello, later")
     told = site.releaser("why", "dev", "configmap", "GREETING").stdout
-    assert "the working tree renders, not deployed:" in told and "Hello, later" in told
+    assert "not yet   the working tree, which is not deployed, says" in told and "Hello, later" in told
     assert "note" not in told
 
     assert "did you mean" in site.releaser("why", "dev", "deployment", "replica", code=2).stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from releaser.templates import TemplateLine, definitions, included, marked, steadied, unmarked, without, writer
+import pytest
+
+from releaser.templates import TemplateLine, definitions, included, marked, silent, steadied, unmarked, without, writer
 
 FILES = {
     "templates/a.yaml": dedent(
@@ -74,6 +76,23 @@ def test_chance_and_guards_are_taken_out_and_texts_left_alone() -> None:
     assert steadied(text) == (
         '{{ printf "%v" 32 | b64enc }}{{ trunc 0 "it can fail" }} fail {{ .Values.fail }}{{ $fail }}{{/* fail */}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "silent_"),
+    [
+        ("{{- if .x }}", True),
+        ("  {{- end }}{{/* of x */}}", True),
+        ('{{- $names := append $names "x" }}', True),
+        ("{{- else }}x", False),
+        ("{{ .x }}", False),
+        ("{{- $x }}", False),
+        ("{{- toYaml .x | nindent 2 }}", False),
+        ("{{- endless }}", False),
+    ],
+)
+def test_a_line_that_only_steers_writes_nothing(line: str, silent_: bool) -> None:
+    assert silent(line) is silent_
 
 
 def test_a_line_is_taken_out_without_moving_others() -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from releaser.deciding import Effect, deciding, dotted
 from releaser.errors import InvalidInput, Refused, ReleasePending, UsageError
 from releaser.flows.deploy import deploy
 from releaser.flows.guard import Consent
 from releaser.flows.why import why
+from releaser.manifests import documents, find_field, find_object
 from releaser.models import Values
 from releaser.objects import Leaf, Mark
-from releaser.origin import Effect, Origin, Why, deciding, documents, dotted, find_field, find_object, newest_run
+from releaser.origin import Origin, Why, newest_run
 from releaser.render import rendered
 from tests.fakes import FakeDrafts
 from tests.unit.conftest import Bench
@@ -29,6 +31,10 @@ def ask(bench: Bench, object_name: str, field: str) -> Why:
     return why(bench.project, bench.target("dev"), FakeDrafts(), object_name, field)
 
 
+def lines(found: Why) -> list[str]:
+    return [str(line) for line in rendered(found)]
+
+
 # -- whose it is -------------------------------------------------------------------------------------------------------
 
 
@@ -42,6 +48,17 @@ def test_a_field_of_the_release(released: Bench) -> None:
     ]
     # the fake chart has no files: then the line can't be known, only the file
     assert [each.place for each in found.written_by] == ["charts/web/templates/web.yaml"]
+    assert lines(found)[3:] == [
+        "live      web:1.0.0-one",
+        "          as the release has it",
+        "values    image.repository: web",
+        "            part of it, set by releaser: the image that was built",
+        "          image.tag: 1.0.0-one",
+        "            part of it, set by releaser: the image that was built",
+        "template  charts/web/templates/web.yaml",
+        "since     revision 1",
+        f"            2026-01-01 00:01:00 UTC by ann, commit {found.since.source.revision if found.since else ''}",
+    ]
 
 
 def test_a_field_changed_by_hand_names_who(released: Bench) -> None:
@@ -49,7 +66,12 @@ def test_a_field_changed_by_hand_names_who(released: Bench) -> None:
     found = ask(released, "deploy", "replicas")
     assert (found.origin, found.live, found.released) == (Origin.FOREIGN, 5, 1)
     assert [owner.manager for owner in found.owners] == ["kubectl-scale"]
-    assert any("set by kubectl-scale (Update) at 2026-01-01 00:00:00 UTC" in str(line) for line in rendered(found))
+    assert lines(found)[2:6] == [
+        "  spec.replicas",
+        "live      5",
+        "          not from the release, set by kubectl-scale (Update), 2026-01-01 00:00:00 UTC",
+        "          the release has 1",
+    ]
 
 
 def test_a_field_added_by_hand(released: Bench) -> None:
@@ -100,13 +122,21 @@ def test_what_is_not_deployed_is_told(released: Bench) -> None:
     found = ask(released, "configmap", "data.text")
     assert (found.live, found.undeployed, found.working_tree) == ("a", True, "other")
     assert [(each.address, each.place) for each in found.values] == [("text", "values-dev.yaml:1")]
-    assert "the working tree renders, not deployed:" in rendered(found)
+    assert lines(found)[-2:] == ["not yet   the working tree, which is not deployed, says", "          other"]
 
 
 def test_a_working_tree_that_does_not_render_is_a_note(released: Bench) -> None:
     released.values("dev", "unknownKey: 1\n")
     found = ask(released, "configmap", "data.text")
     assert (found.undeployed, found.note) == (False, "the working tree does not render: unknownKey")
+
+
+def test_a_broken_chart_keeps_nobody_from_asking_what_runs(released: Bench) -> None:
+    found = why(released.project, released.target("dev"), FakeDrafts(broken="no end"), "deployment", "image")
+    assert (found.live, found.origin) == ("web:1.0.0-one", Origin.RELEASE)
+    assert (found.values, found.written_by) == ((), ())
+    assert found.note == "the working tree does not render: no end"
+    assert found.since is not None and found.since.revision == 1
 
 
 # -- since when --------------------------------------------------------------------------------------------------------
