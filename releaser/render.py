@@ -182,7 +182,7 @@ def _drift(drift: plans.Drift) -> list[RenderableType]:
     one = len(drift.fields) == 1
     did = "differs" if one else "differ"
     if drift.fixed:
-        did = "differed, and is again as the release has it" if one else "differed, and are again as the release has them"
+        did = f"differed, and {'is' if one else 'are'} again as the release has {'it' if one else 'them'}"
     lines = [f"{where}, revision {drift.revision}: {_count(len(drift.fields), 'field')} {did}"]
     lines += _by_object(drift.fields)
     return [*lines, *([] if drift.fixed else [f"next:  releaser drift {drift.environment} --fix"])]
