@@ -93,12 +93,12 @@ def find_object(word: str, known: Sequence[Document]) -> Document:
 
 
 def _named_elsewhere(one: Document, known: Sequence[Document]) -> bool:
+    """Another object's spec refers to it: configMapRef.name, serviceAccountName and the like say the kind."""
     others = (each.object.body for each in known if each.object.kind != one.object.kind)
     return any(
-        value == one.object.name
+        value == one.object.name and address.endswith("ame") and one.object.kind.lower() in address.lower()
         for body in others
         for address, _, value in walk(body.get("spec", {}))
-        if address.endswith("ame")
     )
 
 

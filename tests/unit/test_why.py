@@ -169,6 +169,9 @@ MANIFEST = """\
 # Source: web/templates/cm.yaml
 {apiVersion: v1, kind: ConfigMap, metadata: {name: web-1}, data: {APP_GREETING: before}}
 ---
+# Source: web/templates/cm.yaml
+{apiVersion: v1, kind: ConfigMap, metadata: {name: web}, data: {APP_GREETING: long ago}}
+---
 # Source: web/templates/services.yaml
 {apiVersion: v1, kind: Service, metadata: {name: one}}
 ---
@@ -183,6 +186,7 @@ spec:
   replicas: 2
   ports: [{name: http, port: 80}, {name: more, port: 81}]
   envFrom: [{configMapRef: {name: web-2}}]
+  serviceAccountName: web
 """
 
 
@@ -192,7 +196,8 @@ spec:
         ("deployment/web", "deployment/web"),
         ("DEPLOY", "deployment/web"),
         ("cm", "configmap/web-2"),
-        ("cm/web", "configmap/web-2"),
+        ("cm/web", "configmap/web"),
+        ("cm/we", "configmap/web-2"),
         ("ConfigMap/web-1", "configmap/web-1"),
         ("svc/two", "service/two"),
     ],
