@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 
 
 def by_hand(site: Site, replicas: int) -> None:
-    client.AppsV1Api(site.cluster._api).patch_namespaced_deployment(
+    client.AppsV1Api(site.cluster.api).patch_namespaced_deployment(
         RELEASE, site.namespace, {"spec": {"replicas": replicas}}, field_manager="kubectl-edit"
     )
 
