@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from releaser.errors import NothingToRollBackTo, ReleaseNotRestored, ReleasePending
+from releaser.errors import NothingToRollBackTo, Refused, ReleaseNotRestored, ReleasePending
 from releaser.flows.lock import Claim, lock
 from releaser.flows.ports import History, Probing, Records
 from releaser.flows.restore import prove_state, repair
@@ -73,6 +73,18 @@ def require_no_pending(target: Target, revisions: tuple[Revision, ...]) -> None:
             f"{revisions[0].updated:%Y-%m-%d %H:%M:%S} UTC: another operation runs, or was interrupted",
             hint=f"wait for it; if nobody works on it, `releaser rollback {target.environment.name}` settles it",
         )
+
+
+def installed(target: Target) -> tuple[Revision, ...]:
+    """All revisions, for commands that only look. Raises Refused when there is none, ReleasePending."""
+    revisions = revisions_of(target)
+    if not revisions:
+        raise Refused(
+            f"{target.release} is not installed in {target.namespace}",
+            hint=f"releaser deploy {target.environment.name}",
+        )
+    require_no_pending(target, revisions)
+    return revisions
 
 
 # -- proof -------------------------------------------------------------------------------------------------------------

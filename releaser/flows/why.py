@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from releaser.deciding import Effect, deciding, dotted
-from releaser.errors import InvalidInput, Refused
+from releaser.errors import InvalidInput
 from releaser.flows.drift import standing
 from releaser.flows.ports import Drafts
-from releaser.flows.release import require_no_pending, revisions_of
+from releaser.flows.release import installed
 from releaser.flows.restore import compare
 from releaser.flows.target import Target
 from releaser.located import Address, Located, load_mapping
@@ -41,12 +41,7 @@ _HELM = "helm"
 def why(project: Project, target: Target, drafts: Drafts, object_name: str, field: str) -> Why:
     """Raises Refused when nothing is installed, UsageError for an object or a field that isn't known."""
     environment = target.environment
-    revisions = revisions_of(target)
-    if not revisions:
-        raise Refused(
-            f"{target.release} is not installed in {target.namespace}", hint=f"releaser deploy {environment.name}"
-        )
-    require_no_pending(target, revisions)
+    revisions = installed(target)
     current = standing(revisions)
     with step(target.reporter, "compare"):
         known = _documents(target, current.number)
