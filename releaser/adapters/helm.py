@@ -221,6 +221,8 @@ def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundEr
     """Helm's prose -> our errors. Each text is held by a test against the real helm."""
     text = exc.stderr
     detail = _meaning(text)
+    if exc.exit_status < 0:  # killed, so it refused nothing
+        return exc
     if "release: not found" in text:
         return ReleaseNotFoundError(exc.exit_status, exc.stdout.encode(), text.encode())
     if "another operation (install/upgrade/rollback) is in progress" in text:
