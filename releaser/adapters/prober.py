@@ -87,7 +87,9 @@ class ServiceProber:
         doing = f"probing {arguments[0]}"
         with (
             probing.ended(),
-            self._process.held(argv, doing=doing, on_line=probing.read, ending_seconds=_ENDING_SECONDS),
+            self._process.held(
+                argv, doing=doing, on_line=probing.read, on_end=probing.wake, ending_seconds=_ENDING_SECONDS
+            ),
         ):
             probing.require_start(doing)
             with probing.wanted():
@@ -213,7 +215,8 @@ class _Probing:
         self.last_words = ""
         self.final = threading.Event()
         self.over = threading.Event()
-        self._started = threading.Event()
+        self._started = False
+        self._awaited = threading.Event()
         self._wanted = False
         self._reporter = reporter
 
@@ -228,17 +231,21 @@ class _Probing:
             return
         self._counted = _receipt(document)
         self._reporter.emit(Probed(self._counted, document["elapsed_seconds"]))
-        self._started.set()
+        self._started = True
+        self.wake()
         if document["final"]:
             if self._wanted:
                 self._trouble = f"the prober ended too soon, after {document['elapsed_seconds']:.0f} s"
             self.final.set()
 
+    def wake(self) -> None:
+        """Nobody need wait for lines any more."""
+        self._awaited.set()
+
     def require_start(self, doing: str) -> None:
-        if not self._started.wait(_START_SECONDS):
-            raise EnvironmentUnfit(
-                f"While {doing}: the prober counted nothing within {_START_SECONDS} s", detail=self.last_words
-            )
+        self._awaited.wait(_START_SECONDS)
+        if not self._started:
+            raise EnvironmentUnfit(f"While {doing}: the prober counted nothing", detail=self.last_words)
 
     @contextmanager
     def wanted(self) -> Iterator[None]:

@@ -130,9 +130,16 @@ class Process:
 
     @contextmanager
     def held(
-        self, argv: Sequence[str | Path], *, doing: str, on_line: Callable[[str], None], ending_seconds: float
+        self,
+        argv: Sequence[str | Path],
+        *,
+        doing: str,
+        on_line: Callable[[str], None],
+        on_end: Callable[[], None],
+        ending_seconds: float,
     ) -> Iterator[None]:
-        """Run beside us as long as the context lasts; `on_line` sees each line of output, in a thread of its own.
+        """Run beside us as long as the context lasts; in a thread of its own `on_line` sees each line of output, and
+        `on_end` is called after the last.
 
         The program is to end when its stdin does, which also happens when we are killed, and has `ending_seconds` for
         its last lines; after that it is killed.
@@ -142,6 +149,7 @@ class Process:
         def read() -> None:
             for line in _lines(process):
                 on_line(line)
+            on_end()
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes import client
 
+from releaser.adapters import prober
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.prober import ServiceProber
 from releaser.adapters.process import Process
@@ -102,8 +103,8 @@ def reporter() -> Recorder:
 
 @contextmanager
 def probing(kubernetes: Kubernetes, reporter: Recorder, rate: float = 100, path: str = "/version") -> Iterator[Probing]:
-    prober = ServiceProber(kubernetes.cluster, Process(reporter), reporter)
-    with prober.probe(NAMESPACE, SERVICE, "web:1", rate, path) as found:
+    asking = ServiceProber(kubernetes.cluster, Process(reporter), reporter)
+    with asking.probe(NAMESPACE, SERVICE, "web:1", rate, path) as found:
         yield found
 
 
@@ -230,6 +231,21 @@ def test_an_end_before_it_was_wanted_is_told_by_the_receipt(kubernetes: Kubernet
             eventually("the receipt's trouble", lambda: bool(found.receipt.trouble))
     assert found.receipt.trouble.startswith("the prober ended too soon, after ")
     assert found.receipt.sent > 0
+
+
+def test_a_prober_that_ends_at_once_is_not_waited_for(
+    kubernetes: Kubernetes, reporter: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "prober.py"
+    broken.write_text("raise SystemExit('no asyncio here')")
+    monkeypatch.setattr(prober, "_SCRIPT", broken)
+    began = time.monotonic()
+    with serving(good) as server, pytest.raises(EnvironmentUnfit, match="counted nothing") as caught:
+        kubernetes.expose(server)
+        with probing(kubernetes, reporter):
+            pass
+    assert caught.value.detail == "no asyncio here"
+    assert time.monotonic() - began < DEADLINE_SECONDS / 2
 
 
 def test_a_prober_that_was_killed_is_told_by_the_receipt(kubernetes: Kubernetes, reporter: Recorder) -> None:
