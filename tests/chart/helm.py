@@ -41,9 +41,21 @@ class Rendered:
         return found
 
     @property
+    def settings(self) -> Object:
+        """The ConfigMap that the service reads; others may be there too."""
+        [found] = [o for o in self.of("ConfigMap") if "APP_ENVIRONMENT" in o.get("data", {})]
+        return found
+
+    @property
+    def tests(self) -> dict[str, Object]:
+        """Pods of `helm test` by their cases."""
+        return {o["metadata"]["name"].rpartition("-")[2]: o for o in self.of("Pod")}
+
+    @property
     def pod_specs(self) -> list[Object]:
-        """Of every pod that the release makes, tests included."""
-        return [o["spec"].get("template", o)["spec"] for o in self.objects if o["kind"] in ("Pod", "Deployment")]
+        """Of every pod that the release makes, hooks and tests included."""
+        kinds = ("Pod", "Deployment", "Job")
+        return [o["spec"].get("template", o)["spec"] for o in self.objects if o["kind"] in kinds]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""The table of values in the chart's README, made from the `# --` comments of values.yaml.
+"""The `# --` comments of values.yaml, as the table of values in the chart's README and as descriptions in its schema.
 
-python -m tests.chart.values_table writes it anew.
+python -m tests.chart.values_table writes both anew.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -56,6 +57,19 @@ def with_table(readme: str, values: str) -> str:
     return f"{before}{begin}\n{table(values)}\n{end}{after}"
 
 
+def with_descriptions(schema: dict[str, Any], values: str) -> dict[str, Any]:
+    """A values.schema.json whose values are described as in values.yaml; all else stays. KeyError: it lacks a value."""
+    new: dict[str, Any] = copy.deepcopy(schema)
+    for value in described(values):
+        node = new
+        for key in value.key.split("."):
+            node = node["properties"][key]
+        rest = {key: given for key, given in node.items() if key != "description"}
+        node.clear()
+        node.update({"description": value.description} | rest)
+    return new
+
+
 def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
@@ -65,6 +79,8 @@ def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    readme = CHART / "README.md"
     values = (CHART / "values.yaml").read_text(encoding="utf-8")
+    readme, schema = CHART / "README.md", CHART / "values.schema.json"
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), values), encoding="utf-8")
+    described_schema = with_descriptions(json.loads(schema.read_text(encoding="utf-8")), values)
+    schema.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
