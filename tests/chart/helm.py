@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "flask-hello"
+# The mutation test names copies of the chart.
+CHART = Path(os.environ.get("CHART_DIRECTORY") or ROOT / "charts" / "flask-hello")
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 RELEASE = "flask-hello"
 DEADLINE_SECONDS = 60.0
