@@ -15,7 +15,7 @@ TAKEN = "this branch is taken"
 
 @dataclass(frozen=True)
 class Branch:
-    """What an action of a template leads to, if something is put in at `offset` of the file's text, after `otherwise`."""
+    """What an action leads to: what is put into the file's text at `offset`, after `otherwise`, is rendered then."""
 
     file: str
     line: int
@@ -28,7 +28,7 @@ class Branch:
 
     @property
     def leaves_a_mark(self) -> bool:
-        """Whether a comment there comes out as it is. What a define makes may be piped on, and NOTES.txt isn't shown."""
+        """Whether a comment there comes out as it is: what a define makes may be piped on, NOTES.txt isn't shown."""
         return self.file.endswith(".yaml")
 
     @property
@@ -41,7 +41,9 @@ def marked(chart: Path, copy: Path) -> Path:
     shutil.copytree(chart, copy)
     for branch in reversed(branches(chart)):  # from the end, for offsets to stay right
         if branch.leaves_a_mark:
-            _put(copy, branch, f"\n{branch.mark}\n")
+            _put(
+                copy, branch, f'\n{branch.mark}\n{{{{ "" }}}}'
+            )  # the action keeps the end of the line from a trim after it
     return copy
 
 

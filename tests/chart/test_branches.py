@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.chart.api_server import against, serving
 from tests.chart.branches import TAKEN, Branch, branches, marked, refusing
 from tests.chart.conftest import CHART, CI_VALUES
 from tests.chart.helm import RELEASE, Helm, Refused
+from tests.chart.test_old_settings import OLD, replica_set, settings
 
 # No values make a name too long: only the release's own does.
 RELEASES = (RELEASE, "r" * 53)
@@ -22,9 +24,13 @@ def test_the_templates_branches_are_found() -> None:
 
 @pytest.fixture(scope="session")
 def marks(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """All marks that the ci files leave."""
+    """All marks that the ci files leave: at a first install, and where older ReplicaSets need their settings."""
     chart = marked(CHART, tmp_path_factory.mktemp("marked") / CHART.name)
-    return "".join(helm.render(file, chart=chart).text for file in CI_VALUES)
+    first = "".join(helm.render(file, chart=chart).text for file in CI_VALUES)
+    own = helm.render().settings["metadata"]["name"]
+    older = settings(OLD, {"APP_GREETING": "as it was"})
+    with serving(older, replica_set(own, OLD), replica_set(labels={}, name="another")) as url:
+        return first + helm.render(chart=chart, more=against(url)).text
 
 
 @pytest.mark.parametrize("branch", [branch for branch in BRANCHES if branch.leaves_a_mark], ids=str)
