@@ -16,8 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kubernetes_validate.utils import all_versions
 import yaml
+from kubernetes_validate.utils import all_versions
 
 from tests.chart.helm import Object
 

@@ -68,7 +68,9 @@ def test_chart_testing_finds_nothing(lint: Lint, project: Path) -> None:
         pytest.param("Chart.yaml", "type: application", "typ: application", "typ: Unexpected element", id="schema"),
         pytest.param("values.yaml", "replicaCount: 2", "replicaCount: 2 ", "trailing spaces", id="yamllint"),
         pytest.param("ci/default-values.yaml", "{}", "replicaCount: many", "replicaCount", id="values"),
-        pytest.param("templates/service.yaml", "apiVersion:", "{{ include `absent` . }}apiVersion:", "absent", id="templates"),
+        pytest.param(
+            "templates/service.yaml", "apiVersion:", "{{ include `absent` . }}apiVersion:", "absent", id="templates"
+        ),
     ],
 )
 def test_chart_testing_finds_a_mistake(lint: Lint, project: Path, name: str, old: str, new: str, says: str) -> None:

@@ -40,7 +40,7 @@ def test_a_field_that_does_not_exist_is_found(
     kubeconform: Kubeconform, render: Render, tmp_path: Path, kind: str
 ) -> None:
     wrong: Object = deepcopy(render().of(kind)[0])
-    (wrong["spec"] if "spec" in wrong else wrong)["replicaz"] = 2
+    wrong.get("spec", wrong)["replicaz"] = 2
     [problem] = kubeconform.problems(write(tmp_path, "wrong", [wrong]), versions()[-1])
     assert (problem.kind, problem.status) == (kind, "invalid")
     assert "replicaz" in problem.message
