@@ -13,7 +13,7 @@ from yamllint.config import YamlLintConfig
 
 from tests.chart.conftest import CHART, CI_VALUES, ROOT, Render
 from tests.chart.helm import Helm, Object
-from tests.chart.values_table import with_table
+from tests.chart.values_table import DOCS, MIGRATION, README, VALUES, migration_table, table, with_table
 
 ENVIRONMENTS = sorted(ROOT.glob("values-*.yaml"))
 CHART_YAML = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
@@ -136,8 +136,13 @@ def test_chart_testing_finds_its_rules() -> None:
 
 
 def test_the_readmes_table_is_that_of_the_values() -> None:
-    readme = (CHART / "README.md").read_text(encoding="utf-8")
-    assert with_table(readme, (CHART / "values.yaml").read_text(encoding="utf-8")) == readme
+    readme = README.read_text(encoding="utf-8")
+    assert with_table(readme, "values", table(VALUES.read_text(encoding="utf-8"))) == readme
+
+
+def test_the_table_of_patches_is_that_of_the_tests() -> None:
+    docs = DOCS.read_text(encoding="utf-8")
+    assert with_table(docs, "migration", migration_table(MIGRATION.read_text(encoding="utf-8"))) == docs
 
 
 @pytest.mark.parametrize(

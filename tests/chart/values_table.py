@@ -1,6 +1,7 @@
-"""The `# --` comments of values.yaml, as the table of values in the chart's README and as descriptions in its schema.
+"""What is written twice, made from where it is written once: python -m tests.chart.values_table writes all of it anew.
 
-python -m tests.chart.values_table writes both anew.
+The `# --` comments of values.yaml are the table of values in the chart's README and the descriptions in its schema; the
+rows of kustomize/migration.yaml are a table in docs/chart.md.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).parents[2] / "charts" / "flask-hello"
-BEGIN, END = "<!-- values: begin -->\n", "<!-- values: end -->\n"
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts" / "flask-hello"
+README, SCHEMA, VALUES = CHART / "README.md", CHART / "values.schema.json", CHART / "values.yaml"
+DOCS, MIGRATION = ROOT / "docs" / "chart.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
 _KEY = re.compile(r"( *)([A-Za-z-]+):")
 _COMMENT = "# -- "
 
@@ -48,13 +51,23 @@ def table(text: str) -> str:
     return f"| Value | Default | Meaning |\n|---|---|---|\n{rows}"
 
 
-def with_table(readme: str, values: str) -> str:
-    """The README with the table between its marks replaced."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def migration_table(text: str) -> str:
+    """Of a migration.yaml."""
+    rows = [
+        f"| {row['change']} | {_overlay(row)} | {', '.join(f'`{each}`' for each in _settings(row['values'], ''))} |\n"
+        for row in yaml.safe_load(text)
+    ]
+    return "| Change | In the overlay | In the values |\n|---|---|---|\n" + "".join(rows)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """The text with what stands between the marks of this name replaced."""
+    marks = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"While writing the table of values: README.md lacks the line {BEGIN!r} or {END!r}")
-    return f"{before}{begin}\n{table(values)}\n{end}{after}"
+        raise ValueError(f"While writing the table of {name}: the text lacks the line {marks[0]!r} or {marks[1]!r}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 def with_descriptions(schema: dict[str, Any], values: str) -> dict[str, Any]:
@@ -78,9 +91,32 @@ def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def _overlay(row: dict[str, Any]) -> str:
+    """One line for each of the fields of a kustomization.yaml, or for the patch."""
+    if "patch" in row:
+        kind, rest = row["patch"]["kind"], {k: v for k, v in row["patch"].items() if k != "kind"}
+        return f"patch of the {kind}: `{_flow(rest)}`"
+    return ", ".join(f"`{key}: {_flow(value)}`" for key, value in row["overlay"].items())
+
+
+def _flow(value: Any) -> str:
+    # of a bare scalar YAML marks the end
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).strip().removesuffix("\n...")
+
+
+def _settings(values: dict[str, Any], prefix: str) -> Iterator[str]:
+    """`image.tag: 1.0.1` for every value; a list or a map of free keys is one value."""
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in ("nodeSelector", "affinity", "podAnnotations"):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {_flow(value)}"
+
+
 if __name__ == "__main__":
-    values = (CHART / "values.yaml").read_text(encoding="utf-8")
-    readme, schema = CHART / "README.md", CHART / "values.schema.json"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), values), encoding="utf-8")
-    described_schema = with_descriptions(json.loads(schema.read_text(encoding="utf-8")), values)
-    schema.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
+    values = VALUES.read_text(encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), "values", table(values)), encoding="utf-8")
+    described_schema = with_descriptions(json.loads(SCHEMA.read_text(encoding="utf-8")), values)
+    SCHEMA.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
+    rows = migration_table(MIGRATION.read_text(encoding="utf-8"))
+    DOCS.write_text(with_table(DOCS.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")
