@@ -216,3 +216,25 @@ def test_helm_test_wants_an_answer_from_as_many_pods_as_the_autoscaler_keeps(ren
 
 def test_helm_test_can_be_switched_off(render: Render) -> None:
     assert render(sets={"tests.enabled": False}).of("Pod") == []
+
+
+def test_names_that_look_like_numbers_stay_names(render: Render) -> None:
+    sets = {
+        "image.pullSecrets": ["123"],
+        "serviceAccount.name": "1e3",
+        "priorityClassName": "0x10",
+        "preflight.enabled": True,
+        "metrics.dashboard": {"enabled": True, "label": "1"},
+        "ingress": {"enabled": True, "hosts": ["1.2"], "className": "4"},
+        "networkPolicy.enabled": False,
+    }
+    rendered = render(sets=sets | {"secret.create": False, "secret.existingSecret": "5"})
+    assert rendered.one("ServiceAccount")["metadata"]["name"] == "1e3"
+    assert rendered.one("Ingress")["spec"]["ingressClassName"] == "4"
+    assert rendered.one("Deployment")["spec"]["template"]["spec"]["priorityClassName"] == "0x10"
+    assert any("1" in each["metadata"]["labels"] for each in rendered.of("ConfigMap"))
+    for spec in rendered.pod_specs:
+        assert spec["imagePullSecrets"] == [{"name": "123"}]
+        assert spec.get("serviceAccountName", "1e3") == "1e3"
+        for variable in spec["containers"][0].get("env", []):
+            assert variable.get("valueFrom", {}).get("secretKeyRef", {"name": "5"})["name"] == "5"

@@ -20,7 +20,7 @@ spec:
   restartPolicy: Never
   # app.check gives up long before; a pod that can't start ends too
   activeDeadlineSeconds: 180
-  serviceAccountName: {{ include "flask-hello.serviceAccountName" .top }}
+  serviceAccountName: {{ include "flask-hello.serviceAccountName" .top | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   securityContext:
@@ -28,7 +28,7 @@ spec:
   {{- with .top.Values.image.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . }}
+    - name: {{ . | quote }}
     {{- end }}
   {{- end }}
   containers:
