@@ -69,7 +69,7 @@ class Helm:
         given = ["--values", "-"] if values is not None else []
         finished = subprocess.run(
             [self.executable, *arguments, *given],
-            input=json.dumps(values or {}),
+            input=json.dumps(values or {}, ensure_ascii=False),  # YAML knows no surrogates
             # Neither the user's cluster nor the user's plug-ins and repositories.
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": os.devnull},
             capture_output=True,

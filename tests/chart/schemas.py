@@ -119,9 +119,9 @@ def _needed(text: str, texts: Mapping[str, str]) -> set[str]:
 
 
 def write(directory: Path, name: str, objects: Sequence[Object]) -> Path:
-    """The objects as one file of documents."""
+    """The objects as one file of documents: of JSON, for what PyYAML writes as n is a boolean to Go."""
     path = directory / f"{name}.yaml"
-    path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    path.write_text("\n---\n".join(map(json.dumps, objects)), encoding="utf-8")
     return path
 
 
