@@ -34,6 +34,10 @@ test-fast: checks  ## Only what needs no cluster: unit, contract (fakes) and cha
 checks: $(STAMP)  ## Build the programs that the chart is checked with (ct, kubeconform, kube-score, promtool, ...)
 	$(BIN)/python -m checks.build
 
+.PHONY: mutation
+mutation: checks  ## Break the chart in one place at a time: do its tests notice? (hours; report in docs/mutation.md)
+	$(BIN)/python -m tests.chart.mutation --report docs/mutation.md
+
 .PHONY: check
 check: $(STAMP)  ## Format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
