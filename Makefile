@@ -71,8 +71,10 @@ tree:  ## Show where things are
 	@git ls-files | awk -F/ '{ if (NF == 1) print $$1; else if (NF == 2) print $$1 "/" $$2; else if (!seen[$$1 "/" $$2]++) print $$1 "/" $$2 "/" }'
 
 .PHONY: bench
-bench: $(STAMP)  ## Measure the start-up of the command line
+bench: $(STAMP)  ## Measure start-up, time to verdict and recovery (an hour and a half)
 	$(BIN)/python bench/startup.py
+	$(BIN)/python -m bench.verdict
+	$(BIN)/python -m bench.recover
 
 .PHONY: picture
 picture: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)

@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
 from bench.record import tool
+from bench.signs import looking
 from tests.cluster.site import RELEASE, Site
 
 HELMFILE = Path.home() / ".cache/releaser/bench/bin/helmfile"
@@ -35,6 +36,9 @@ class Attempt:
     cause: str = ""
     steps: dict[str, float] = field(default_factory=dict)
     """Releaser's: seconds that each step took, and `end of STEP` from the command's start."""
+    sign: str = ""
+    sign_to_verdict_seconds: float | None = None
+    """Releaser's, where the failure shows a sign (bench/signs.py)."""
 
 
 class Contestant(Protocol):
@@ -100,6 +104,14 @@ class Releaser:
     name: str = "releaser deploy"
 
     def release(self, site: Site) -> Attempt:
+        with looking(site) as sign:
+            attempt, started = self._release(site)
+        if sign.at is None or attempt.code == 0:
+            return attempt
+        return replace(attempt, sign=sign.what, sign_to_verdict_seconds=started + attempt.verdict_seconds - sign.at)
+
+    def _release(self, site: Site) -> tuple[Attempt, float]:
+        """And when it began, in monotonic seconds."""
         started = time.monotonic()
         running = site.start("deploy", "dev")
         verdict = 0.0
@@ -117,7 +129,7 @@ class Releaser:
                 verdict = verdict or (now if event["failed"] else 0.0)
         ended = running.end()
         whole = time.monotonic() - started
-        return Attempt(
+        attempt = Attempt(
             ended.code,
             verdict or whole,
             (verdict or whole) - begun.get("upgrade", begun.get("install", 0.0)),
@@ -126,6 +138,7 @@ class Releaser:
             str(ended.error.get("cause", "")),
             steps,
         )
+        return attempt, started
 
 
 def helmfile_version() -> str:

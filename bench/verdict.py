@@ -7,7 +7,8 @@ Side by side on one cluster, each in a namespace of its own, with the same chart
     helmfile apply (or sync)            Helm's --wait behind it
     releaser deploy                     verdict and end are told apart
 
-Part 1 breaks releases (tests/cluster/broken.py) after a good one. Part 2 releases good ones by `helm upgrade --wait`,
+Part 1 breaks releases (tests/cluster/broken.py) after a good one; beside releaser, pods are watched for the first sign
+that no waiting mends (bench/signs.py). Part 2 releases good ones by `helm upgrade --wait`,
 by the same with `helm test`, and by releaser, in turns, with pods that really roll; for releaser the part from the
 upgrade to the end of the rollout is told too, since that is what `helm upgrade --wait` does.
 Helm is given --helm-timeout (its own default is 300 s) and only it: the figures say which. Results go to
@@ -48,7 +49,7 @@ def main() -> None:
     document = circumstances(cluster, {"helmfile": helmfile} if helmfile else None)
     document["helm_timeout_seconds"] = options.helm_timeout
 
-    contestants = _contestants(image, options.helm_timeout, helmfile)
+    contestants = [Releaser()] if options.releaser_only else _contestants(image, options.helm_timeout, helmfile)
     bad = [_broken_round(cluster, contestants, each) for each in _chosen(options)]
     document["broken"] = bad
     print(_broken_table(bad, contestants, options.helm_timeout))
@@ -64,6 +65,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.verdict", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--broken", action="append", metavar="NAME", help=f"default: {', '.join(DEFAULT_BROKEN)}")
     parser.add_argument("--all-broken", action="store_true", help="the whole catalogue")
+    parser.add_argument("--releaser-only", action="store_true", help="break releases with releaser alone")
     parser.add_argument("--no-broken", action="store_true", help="only the good ones")
     parser.add_argument("--rounds", type=int, default=5, help="good upgrades of each kind")
     parser.add_argument("--helm-timeout", type=int, default=300, metavar="SECONDS", help="default: 300, as Helm's own")
@@ -139,8 +141,8 @@ def _broken_table(figures: list[dict[str, Any]], contestants: Sequence[Contestan
         (
             each["release"],
             name,
+            seen["sign_to_verdict_seconds"],
             seen["upgrade_to_verdict_seconds"],
-            seen["verdict_seconds"],
             seen["whole_seconds"],
             seen["code"],
             seen["cause"] or "-",
@@ -149,12 +151,13 @@ def _broken_table(figures: list[dict[str, Any]], contestants: Sequence[Contestan
         for name, seen in each["contestants"].items()
     ]
     medians = [_medians([row for row in rows if row[1] == contestant.name]) for contestant in contestants if rows]
-    headings = ("broken release", "tool", "upgrade to verdict s", "verdict s", "end s", "exit", "cause named")
+    headings = ("broken release", "tool", "sign to verdict s", "upgrade to verdict s", "end s", "exit", "cause named")
     return f"\ntime to verdict (helm --timeout {timeout} s)\n{table(headings, [*rows, *medians])}"
 
 
 def _medians(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return ("median", rows[0][1], *(statistics.median(row[column] for row in rows) for column in (2, 3, 4)), None, "")
+    columns = ([row[column] for row in rows if row[column] is not None] for column in (2, 3, 4))
+    return ("median", rows[0][1], *(statistics.median(each) if each else None for each in columns), None, "")
 
 
 # -- good ones ---------------------------------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="oci://HOST/PATH")],
     plain_http: Annotated[bool, typer.Option("--plain-http", help="The registry speaks no TLS.")] = False,
 ) -> None:
-    """Push the chart into an OCI registry; a version is never replaced."""
+    """Push the chart to a registry, which keeps what it has."""
     from releaser.flows.package import package as package_flow
     from releaser.flows.package import push as flow
 
@@ -312,6 +312,21 @@ def drift(
     _session.printer.result(drifted)
     if exit_code and drifted.fields and not drifted.fixed:
         raise typer.Exit(CHANGED)
+
+
+@app.command()
+def why(
+    env: EnvironmentName,
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="KIND/NAME, or KIND where it is clear.")],
+    field: Annotated[str, typer.Argument(metavar="FIELD", help="Its address, or an end of it that no other has.")],
+    context: ContextName = None,
+) -> None:
+    """Where a live field comes from, or who set it."""
+    from releaser.flows.why import why as flow
+
+    project = _session.project
+    target = _target(project, env, context)
+    _session.printer.result(flow(project, target, _session.wiring.drafts, object_name, field))
 
 
 @app.command()

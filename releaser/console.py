@@ -324,7 +324,7 @@ class _Terminal(_Progress):
 def _ended(event: StepEnded) -> str:
     mark = "FAIL" if event.failed else "ok"
     log = f"  (log: {event.log})" if event.failed and event.log else ""
-    return f"{mark:<4} {event.name:<28} {duration(event.elapsed_seconds):>8}  {event.detail}{log}".rstrip()
+    return f"{mark:<4} {event.name:<20} {duration(event.elapsed_seconds):>8}  {event.detail}{log}".rstrip()
 
 
 def _pods_line(pods: tuple[PodState, ...]) -> str:

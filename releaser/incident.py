@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from releaser.models import Image, ObjectEvent, PodProblem, PodState, Receipt, Revision
 
 _TRACEBACK = "Traceback (most recent call last):"
 # The first line after a traceback's indented ones: the exception itself.
 _BLOCK = re.compile(rf"^[^\n]*{re.escape(_TRACEBACK)}\n(?:[ \t]+[^\n]*\n|\n)+[^\s][^\n]*", re.M)
+# of an error on the screen, which is indented by two
+_LINE = 78
 _TROUBLE = re.compile(r"error|critical|fatal|exception|failed|refused|denied", re.I)
 
 
@@ -60,12 +63,18 @@ class Changes:
 
     @property
     def line(self) -> str:
-        """In one line, for the screen."""
-        names = [change.address for change in self.values]
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        image = f"image {self.image_after.rpartition(':')[2]}" if self.image_before != self.image_after else ""
-        said = "; ".join(part for part in (shown, image) if part)
-        return f"changed since revision {self.good.number}: {said or ('the chart' if self.manifest else 'nothing')}"
+        """In one line, for the screen: as many values as fit, one at least. The image is named by its tag alone."""
+        new_image = self.image_before != self.image_after
+        image = f"image {self.image_after.rpartition(':')[2]}" if new_image else ""
+        names = [each.address for each in self.values if not (new_image and each.address.startswith("image."))]
+        line = ""
+        for count in range(len(names), -1, -1):
+            more = f" and {len(names) - count} more" if count < len(names) else ""
+            said = "; ".join(part for part in (", ".join(names[:count]) + more, image) if part)
+            line = f"changed since revision {self.good.number}: {said or ('the chart' if self.manifest else 'nothing')}"
+            if len(line) <= _LINE or count == 1:
+                break
+        return line
 
 
 @dataclass(frozen=True)
@@ -96,9 +105,14 @@ class Incident:
 
 
 def last_traceback(text: str) -> str:
-    """The last Python traceback in a log, also when it stands inside a JSON line; empty when there is none."""
+    """The last Python traceback in a log, also when it stands inside a JSON record; empty when there is none.
+
+    A container's two streams are one log: records on stdout may stand amid a traceback on stderr.
+    """
+    lines = (_Line.read(line) for line in text.splitlines())
+    plain = "\n".join(line.text for line in lines if not line.recorded)
     found = ""
-    for match in _BLOCK.finditer(_unpacked(text) + "\n"):
+    for match in _BLOCK.finditer(plain + "\n"):
         found = match[0]
     return found.strip()
 
@@ -107,7 +121,7 @@ def telling_line(text: str) -> str:
     """The line of a log that says most about a failure: the exception, else the last line of trouble, else the last."""
     if traceback := last_traceback(text):
         return traceback.splitlines()[-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [_Line.read(line).text.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if _TROUBLE.search(line)), lines[-1] if lines else "")
 
 
@@ -238,16 +252,34 @@ def _shown(value: str | None) -> str:
     return "(not set)" if value is None else value
 
 
-def _unpacked(text: str) -> str:
-    """JSON log lines that carry a traceback become that traceback."""
-    return "\n".join(
-        _traceback_of(line) if _TRACEBACK in line and line.startswith("{") else line for line in text.splitlines()
-    )
+@dataclass(frozen=True)
+class _Line:
+    """A line of a log: as it is, or what a JSON record says."""
+
+    text: str
+    recorded: bool
+
+    @classmethod
+    def read(cls, line: str) -> _Line:
+        document = _record(line)
+        if document is None:
+            return cls(line, recorded=False)
+        traceback = next((v for v in document.values() if isinstance(v, str) and _TRACEBACK in v), None)
+        if traceback is not None:
+            return cls(traceback, recorded=False)
+        level, message = (_first(document, keys) for keys in (("level", "severity", "levelname"), ("message", "msg")))
+        return cls(f"{level}: {message}" if level and message else message or line, recorded=True)
 
 
-def _traceback_of(line: str) -> str:
+def _record(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{"):
+        return None
     try:
         document = json.loads(line)
     except ValueError:
-        return line
-    return next((v for v in document.values() if isinstance(v, str) and _TRACEBACK in v), line)
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _first(document: dict[str, Any], keys: tuple[str, ...]) -> str:
+    return next((str(document[key]) for key in keys if document.get(key)), "")

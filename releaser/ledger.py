@@ -105,7 +105,7 @@ def _entry(text: str) -> LedgerEntry:
         known: dict[str, Any] = json.loads(text or "{}")
         receipt = known.pop("receipt", None)
         return LedgerEntry(**known, receipt=_receipt(receipt) if receipt else None)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, KeyError):
         return LedgerEntry()
 
 

@@ -161,6 +161,7 @@ class Cause(StrEnum):
     PORT_TAKEN = "port taken"
     IMMUTABLE_FIELD = "immutable field"
     REFUSED = "refused by the API server"
+    BROKEN_OFF = "upgrade broken off"
     HOOK_FAILED = "hook failed"
     TEST_FAILED = "test failed"
     REQUESTS_LOST = "requests lost"

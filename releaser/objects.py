@@ -302,6 +302,11 @@ def _said_below(address: str, ours: Mapping[str, Leaf], theirs: Mapping[str, Lea
     return False
 
 
+def same(one: Leaf, other: Leaf) -> bool:
+    """Of one type and equal."""
+    return type(one) is type(other) and bool(one == other)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A field whose wanted value the API server refuses, as a rule because it can't be changed. `field` is the API's

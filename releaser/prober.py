@@ -121,8 +121,6 @@ class Sender:
 
     def __init__(self, url: str, path: str, rate: float, timeout: float, account: Account, started: float) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise SystemExit(f"prober: {url} is no http:// address")
         self._host, self._port = parts.hostname, parts.port or 80
         self._request = (
             f"GET {parts.path.rstrip('/')}{path} HTTP/1.1\r\n"
@@ -136,6 +134,7 @@ class Sender:
         # As many as can wait for their timeout at once: a bound that only a lack of files makes felt.
         self._most = _files_for(math.ceil(rate * timeout) + 1)
         self._asking: set[asyncio.Task[None]] = set()
+        self.begun = asyncio.Event()
 
     async def send(self) -> None:
         """Until cancelled."""
@@ -144,6 +143,7 @@ class Sender:
             due = self._started + number / self._rate
             await asyncio.sleep(max(0.0, due - loop.time()))
             self._account.sent()
+            self.begun.set()
             if len(self._asking) >= self._most:
                 self._account.failed("not started")
                 continue
@@ -283,6 +283,10 @@ async def probe(url: str, path: str, rate: float, timeout: float, longest: float
     account = Account(rate, started)
     sender = Sender(url, path, rate, timeout, account, started)
     sending, stopping = loop.create_task(sender.send()), loop.create_task(stop.wait())
+    # the first line says that a first request was sent
+    beginning = loop.create_task(sender.begun.wait())
+    await asyncio.wait({sending, stopping, beginning}, return_when=asyncio.FIRST_COMPLETED)
+    beginning.cancel()
     while _write(account.line(loop.time())) and not stopping.done() and not sending.done():
         await asyncio.wait({sending, stopping}, timeout=_EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     stopped = loop.time()
@@ -296,7 +300,7 @@ async def probe(url: str, path: str, rate: float, timeout: float, longest: float
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="prober", description="Open-loop requests; counters as JSON lines.")
-    parser.add_argument("url", help="http://HOST[:PORT]")
+    parser.add_argument("url", type=_http_url, help="http://HOST[:PORT]")
     parser.add_argument("--path", default="/version", help="what to ask for (default: %(default)s)")
     parser.add_argument("--rate", type=_positive, default=20.0, help="requests a second (default: %(default)s)")
     parser.add_argument("--timeout", type=_positive, default=5.0, help="seconds (default: %(default)s)")
@@ -305,6 +309,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
     asyncio.run(probe(given.url, given.path, given.rate, given.timeout, given.longest))
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or parts.port == 0:  # a port that is none raises ValueError
+        raise argparse.ArgumentTypeError(f"{text} is no http:// address")
+    return text
 
 
 def _positive(text: str) -> float:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from releaser import models, plans
+from releaser import models, origin, plans
 from releaser.objects import Mark
 
 if TYPE_CHECKING:
@@ -72,18 +72,19 @@ def _deployed(deployed: models.Deployed) -> list[RenderableType]:
     )
     receipt = deployed.after.entry.receipt
     return [
-        f"{deployed.environment}: {before}, {deployed.image.ref}, proven good in {duration(deployed.elapsed_seconds)}",
+        f"{deployed.environment}: {before}, proven good in {duration(deployed.elapsed_seconds)}",
+        f"image {deployed.image.ref}",
         *([receipt.line] if receipt else []),
-        _url(deployed.url, deployed.environment),
+        *_url(deployed.url, deployed.environment),
     ]
 
 
 def _rolled_back(rolled: models.RolledBack) -> list[RenderableType]:
     return [
         f"{rolled.environment}: revision {rolled.before.number} -> {rolled.after.number}, "
-        f"which is revision {rolled.target.number} again ({rolled.target.image or 'image unknown'}), "
-        f"proven good in {duration(rolled.elapsed_seconds)}",
-        _url(rolled.url, rolled.environment),
+        f"which is revision {rolled.target.number} again, proven good in {duration(rolled.elapsed_seconds)}",
+        f"image {rolled.target.image or 'unknown'}",
+        *_url(rolled.url, rolled.environment),
     ]
 
 
@@ -126,19 +127,20 @@ def _status(status: models.ReleaseStatus) -> list[RenderableType]:
         return [f"{where}: not installed"]
     lines: list[RenderableType] = [
         f"{where}",
-        f"revision {revision.number}  {revision.status}, {revision.verdict}  {revision.updated:%Y-%m-%d %H:%M:%S} UTC  "
-        f"by {revision.source.user or '-'}  commit {revision.source.revision}",
+        f"revision {revision.number}  {revision.status}, {revision.verdict}",
+        f"released {revision.updated:%Y-%m-%d %H:%M:%S} UTC by {revision.source.user or '-'}, "
+        f"commit {revision.source.revision}",
         f"image {revision.image or '-'}",
     ]
     table = _table("POD", "NODE", "STATE", "RESTARTS")
     for pod in status.pods:
         table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
-    return [*lines, table, _url(status.url, status.environment)]
+    return [*lines, table, *_url(status.url, status.environment)]
 
 
-def _url(url: str, environment: str) -> str:
+def _url(url: str, environment: str) -> list[str]:
     inside = ".svc:" in url
-    return f"{url}  (inside the cluster; from here: releaser open {environment})" if inside else url
+    return [url, *([f"(inside the cluster; from here: releaser open {environment})"] if inside else [])]
 
 
 def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
@@ -160,7 +162,8 @@ def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
 def _up(up: models.Up) -> list[RenderableType]:
     did = "was running" if up.already else f"up after {duration(up.elapsed_seconds)}"
     return [
-        f"Minikube {did}: profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}"
+        f"Minikube {did}",
+        f"profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}",
     ]
 
 
@@ -184,7 +187,10 @@ def _drift(drift: plans.Drift) -> list[RenderableType]:
     where = f"{drift.release} in {drift.namespace}"
     if not drift.fields:
         return [f"{where}: as revision {drift.revision} has it"]
-    did = "differed, and are as the release has them again" if drift.fixed else "differ"
+    one = len(drift.fields) == 1
+    did = "differs" if one else "differ"
+    if drift.fixed:
+        did = f"differed, and {'is' if one else 'are'} again as the release has {'it' if one else 'them'}"
     lines = [f"{where}, revision {drift.revision}: {_count(len(drift.fields), 'field')} {did}"]
     lines += _by_object(drift.fields)
     return [*lines, *([] if drift.fixed else [f"next:  releaser drift {drift.environment} --fix"])]
@@ -211,6 +217,64 @@ def _drifted(field: plans.DriftedField) -> list[str]:
     if len(lines[-1]) + len(by) > _WIDTH:
         return [*lines, f"  {by}"] if by else lines
     return [*lines[:-1], lines[-1] + by]
+
+
+def _why(why: origin.Why) -> list[RenderableType]:
+    lines = [
+        f"{why.release} in {why.namespace}, revision {why.revision}",
+        _fit(why.object, _WIDTH),
+        f"  {_fit(why.address, _WIDTH - 2)}",
+        *_part("live", [_fit(_shown(why.live), _BESIDE), *_whose(why)]),
+    ]
+    decided = [line for each in why.values for line in _deciding(each)]
+    lines += _part("values", [*decided, *([f"and {why.more_values} more"] if why.more_values else [])])
+    written = [line for each in why.written_by for line in (each.place, f"  {_fit(each.text, _BESIDE - 2)}")]
+    lines += _part("template", [line for line in written if line.strip()])
+    lines += _part("since", _since(why.since) if why.since else [])
+    if why.undeployed:
+        lines += _part(
+            "not yet", ["the working tree, which is not deployed, says", _fit(_shown(why.working_tree), _BESIDE)]
+        )
+    return [*lines, *_part("note", [why.note] if why.note else [])]
+
+
+_BESIDE = _WIDTH - 10
+
+
+def _part(name: str, lines: list[str]) -> list[str]:
+    """Lines behind a name."""
+    return [f"{word:<10}{line}" for word, line in zip([name, *[""] * len(lines)], lines, strict=False)]
+
+
+def _whose(why: origin.Why) -> list[str]:
+    owner = why.owners[0] if why.owners else None
+    when = f", {owner.time:%Y-%m-%d %H:%M:%S} UTC" if owner and owner.time else ""
+    by = f"set by {owner.manager} ({owner.operation}){when}" if owner else "and nobody owns it any more"
+    released = f"the release has {_fit(_shown(why.released), _BESIDE - 16)}"
+    if why.released is Mark.ABSENT:
+        released = "the release does not set it"
+    match why.origin:
+        case origin.Origin.RELEASE:
+            return ["as the release has it"]
+        case origin.Origin.MISSING:
+            return ["the object is not there", released]
+        case origin.Origin.SERVER:
+            return [f"{released}: the API server's default"]
+        case origin.Origin.FOREIGN:
+            return [f"not from the release, {by}", released]
+
+
+def _deciding(each: origin.DecidingValue) -> list[str]:
+    place = each.place or "set by releaser: the image that was built"
+    return [f"{_fit(f'{each.address}: {_shown(each.value)}', _BESIDE)}", f"  {each.effect}, {place}"]
+
+
+def _since(since: origin.Since) -> list[str]:
+    returned = f", which is revision {since.content} again" if since.content != since.revision else ""
+    return [
+        f"revision {since.revision}{returned}{' or earlier' if since.or_earlier else ''}",
+        f"  {since.updated:%Y-%m-%d %H:%M:%S} UTC by {since.source.user or '-'}, commit {since.source.revision}",
+    ]
 
 
 def _plan(plan: plans.Plan) -> list[RenderableType]:
@@ -282,6 +346,7 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Diagnosis: _diagnosis,
     plans.Drift: _drift,
     plans.Plan: _plan,
+    origin.Why: _why,
     models.Up: _up,
     models.Down: _down,
 }

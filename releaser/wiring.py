@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
-    from releaser.flows.ports import Images, Node
+    from releaser.flows.ports import Drafts, Images, Node
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -55,6 +55,12 @@ class Wiring:
         from releaser.adapters.archives import ChartArchives
 
         return ChartArchives(self.process, self.tools, plain_http=plain_http)
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        from releaser.adapters.helm import Helm
+
+        return Helm(self.process, self.tools)
 
     def source(self, project: Project) -> Source:
         from releaser.adapters.source import source

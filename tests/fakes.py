@@ -244,6 +244,18 @@ class FakeHelm:
         return number
 
 
+class FakeDrafts:
+    """Renders the fake chart, which has no files that could be edited, unless it is broken."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken = broken
+
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        if self.broken:
+            raise InvalidInput("While running helm template: chart or values were refused", detail=self.broken)
+        return rendered(release, values)
+
+
 class FakeCluster:
     """Shows World as a cluster would. What a rollout does is told by the values that run: `crash`, `stuck`."""
 

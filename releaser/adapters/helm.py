@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pyhelm3
@@ -30,6 +32,10 @@ HISTORY = 25
 # The release owns the fields that its manifest names, whoever changed them since; `plan` shows what is overwritten.
 # Helm then also takes over what an earlier client-side apply left to its own name.
 _OWNERSHIP = ("--server-side=true", "--force-conflicts")
+# What keeps a rollback from happening once each.
+_HOOK_FAILED = "warning: Hook "
+_NOT_IN_MANIFEST = re.compile(r"original object .* not found")
+_OBSTACLES = 2
 _DEADLINE_SECONDS = 300.0
 
 
@@ -121,15 +127,22 @@ class Helm:
         return self._await(upgrade())
 
     def rollback(self, release: str, namespace: str, number: int) -> None:
-        """Return to a revision, without waiting for pods. A hook that fails must not keep the old state from coming
-        back: then it is done once more, without hooks."""
+        """Return to a revision, without waiting for pods. Two things keep Helm from it, and must not keep the old state
+        from coming back: a hook that fails, then it is done without hooks; and an object that lives, though the newest
+        manifest lacks it, since the upgrade that was to delete it failed first. The record of the rollback that failed
+        for that has it, so the next one succeeds.
+        """
         command = self._command(_OWNERSHIP)
-        try:
-            self._await(command.rollback(release, number, namespace=namespace))
-        except ToolFailed as exc:
-            if "warning: Hook " not in exc.stderr:
-                raise
-            self._await(command.rollback(release, number, namespace=namespace, no_hooks=True))
+        no_hooks = False
+        for attempt in range(_OBSTACLES + 1):
+            try:
+                self._await(command.rollback(release, number, namespace=namespace, no_hooks=no_hooks))
+                return
+            except ToolFailed as exc:
+                hook_failed = _HOOK_FAILED in exc.stderr
+                if attempt == _OBSTACLES or not (hook_failed or _NOT_IN_MANIFEST.search(exc.stderr)):
+                    raise
+                no_hooks = no_hooks or hook_failed
 
     def uninstall(self, release: str, namespace: str) -> None:
         """Remove the release and its history, and wait until its objects are gone."""
@@ -180,6 +193,19 @@ class Helm:
         )
         return str(json.loads(finished.stdout)["manifest"])
 
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        """The manifest of a copy of the chart in which some files have another text, by their paths in the chart.
+
+        Beside no cluster, so lookups find nothing; values aren't held against the schema. Raises InvalidInput.
+        """
+        argv = ["template", release, "--namespace", namespace, "--skip-schema-validation", "--values", "-"]
+        with TemporaryDirectory(prefix="releaser-") as directory:
+            copy = Path(directory, chart.name)
+            shutil.copytree(chart, copy)
+            for name, text in edited.items():
+                (copy / name).write_text(text)
+            return self._command().finish([*argv, copy], json.dumps(values).encode()).stdout
+
     def lint(self, chart: Path, values_file: Path | None) -> str:
         """What `helm lint --strict` prints; its findings stand on stdout whether it fails or not."""
         files = ["--values", str(values_file)] if values_file else []
@@ -206,6 +232,8 @@ def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundEr
     """Helm's prose -> our errors. Each text is held by a test against the real helm."""
     text = exc.stderr
     detail = _meaning(text)
+    if exc.exit_status < 0:  # killed, so it refused nothing
+        return exc
     if "release: not found" in text:
         return ReleaseNotFoundError(exc.exit_status, exc.stdout.encode(), text.encode())
     if "another operation (install/upgrade/rollback) is in progress" in text:

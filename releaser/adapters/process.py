@@ -253,9 +253,11 @@ def _timed_out(argv: Sequence[str | Path], doing: str, deadline_seconds: float) 
 
 
 def _failed(finished: Finished, doing: str, hint: str) -> ToolFailed:
+    status = finished.exit_status
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
     return ToolFailed(
-        f"While {doing}: {Path(finished.argv[0]).name} ended with exit status {finished.exit_status}",
-        exit_status=finished.exit_status,
+        f"While {doing}: {Path(finished.argv[0]).name} {how}",
+        exit_status=status,
         stdout=finished.stdout,
         stderr=finished.stderr,
         hint=hint,

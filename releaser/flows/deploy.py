@@ -11,6 +11,7 @@ from typing import Any
 
 from releaser.errors import (
     EnvironmentUnfit,
+    InvalidInput,
     NothingToRollBackTo,
     Refused,
     ReleaseFailed,
@@ -39,6 +40,7 @@ from releaser.interrupts import Interrupted, deferred, interruptible
 from releaser.ledger import labels, newest_good
 from releaser.located import load_mapping
 from releaser.models import (
+    Cause,
     Deployed,
     Image,
     LedgerEntry,
@@ -164,9 +166,11 @@ class _Attempt:
                 if not newest or newest == self._before[:1]:  # refused before anything was recorded
                     raise
                 cause = cause_of_refusal(exc.detail)
+                if cause is Cause.REFUSED and not isinstance(exc, InvalidInput):  # helm killed, no answers any more
+                    cause = Cause.BROKEN_OFF
                 running.detail, running.failed = str(cause), True
                 return newest[0].number, (PodProblem(cause, f"helm {running.name}", exc.detail or exc.message),)
-            running.detail = f"{target.release} in {target.namespace}, revision {number}"
+            running.detail = f"revision {number} in {target.namespace}"
         return number, ()
 
     def _probe(self, probes: ExitStack) -> Probing | None:
@@ -235,7 +239,7 @@ class _Attempt:
         foreign = [each.number for each in self._before if each.verdict is Verdict.UNKNOWN and not each.source.user]
         if foreign:
             raise NothingToRollBackTo(
-                f"no earlier revision was proven good; revision {foreign[0]} was not made by releaser, and never judged",
+                f"no earlier revision was proven good; revision {foreign[0]} was never judged",
                 hint=f"releaser rollback {self._target.environment.name} {foreign[0]} returns to it all the same",
             )
         remove(self._target)

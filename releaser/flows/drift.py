@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from releaser.errors import Refused, ReleaseNotRestored
+from releaser.errors import ReleaseNotRestored
 from releaser.flows.guard import Consent, require_consent
 from releaser.flows.ports import Live
-from releaser.flows.release import follow, locked, require_no_pending, revisions_of
+from releaser.flows.release import follow, installed, locked
 from releaser.flows.restore import compare, extras, released, repair
 from releaser.flows.target import Target
 from releaser.models import Revision
@@ -32,20 +32,14 @@ def drift(target: Target, live: Live, consent: Consent, *, fix: bool, wait: bool
 
 def _look(target: Target, live: Live) -> tuple[tuple[str, str], Drift]:
     """The manifests of the revision that stands and of the newest, and how the live objects differ from the former."""
-    environment = target.environment
-    revisions = revisions_of(target)
-    if not revisions:
-        raise Refused(
-            f"{target.release} is not installed in {target.namespace}", hint=f"releaser deploy {environment.name}"
-        )
-    require_no_pending(target, revisions)
+    revisions = installed(target)
     current = standing(revisions)
     manifest = target.helm.manifest(target.release, target.namespace, current.number)
     newest = target.helm.manifest(target.release, target.namespace, revisions[0].number)
     with step(target.reporter, "compare") as running:
         fields = drifted(target, live, manifest, newest)
         running.detail = f"{len(fields)} fields differ from revision {current.number}"
-    found = Drift(environment.name, target.release, target.namespace, current.number, fields, fixed=False)
+    found = Drift(target.environment.name, target.release, target.namespace, current.number, fields, fixed=False)
     return (manifest, newest), found
 
 

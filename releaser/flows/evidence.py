@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ from releaser.incident import (
     value_changes,
 )
 from releaser.masks import Mask, secrets_in_objects, secrets_in_values
-from releaser.models import Image, Note, PodProblem, PodState, Receipt, Revision, Values
-from releaser.objects import leaves
+from releaser.models import ContainerState, Image, Note, PodProblem, PodState, Receipt, Revision, Values
+from releaser.objects import Mark, leaves
 from releaser.steps import step
 
 _LOG_LINES = 500
@@ -93,7 +93,8 @@ def _gather(
         logs=(),
         receipt=receipt,
     )
-    mask = Mask()
+    # until the secrets are known, anything may be one
+    mask: Callable[[str], str] = _hidden
     with _welcome(target, "comparing with the last good revision"):
         mask, changes = _compared(target, failed, good)
         incident = replace(incident, changes=changes)
@@ -101,7 +102,9 @@ def _gather(
         pods = target.cluster.witnesses(target.namespace, target.release, since)
         events = target.cluster.events(target.namespace, since)
         incident = replace(
-            incident, pods=pods, events=tuple(replace(each, message=mask(each.message)) for each in events)
+            incident,
+            pods=tuple(_masked(each, mask) for each in pods),
+            events=tuple(replace(each, message=mask(each.message)) for each in events),
         )
     for pod in pods:
         with _welcome(target, f"reading the logs of {pod.name}"):
@@ -110,12 +113,26 @@ def _gather(
     masked = tuple(replace(each, message=mask(each.message), log=mask(each.log)) for each in problems)
     return replace(
         incident,
+        revision=replace(failed, description=mask(failed.description)),
         problem=masked[0],
         problems=masked,
         logs=tuple(logs),
         telling_line=mask(telling_line(text)),
         traceback=last_traceback(mask(text)),
     )
+
+
+def _hidden(text: str) -> str:
+    return Mark.HIDDEN.value if text else ""
+
+
+def _masked(pod: PodState, mask: Callable[[str], str]) -> PodState:
+    """What the kubelet says may quote what it was told to start."""
+
+    def quiet(containers: tuple[ContainerState, ...]) -> tuple[ContainerState, ...]:
+        return tuple(replace(each, waiting_message=mask(each.waiting_message)) for each in containers)
+
+    return replace(pod, containers=quiet(pod.containers), init_containers=quiet(pod.init_containers))
 
 
 def _compared(target: Target, failed: Revision, good: Revision | None) -> tuple[Mask, Changes | None]:
@@ -160,7 +177,7 @@ class _Recorded:
         return {address: mask(str(leaf)) for address, leaf in leaves(self.values).items()}
 
 
-def _logs(target: Target, pod: PodState, mask: Mask) -> Iterator[ContainerLog]:
+def _logs(target: Target, pod: PodState, mask: Callable[[str], str]) -> Iterator[ContainerLog]:
     for container in (*pod.init_containers, *pod.containers):
         for previous in (True, False) if container.restarts else (False,):
             text = target.cluster.log(target.namespace, pod.name, container.name, previous=previous, lines=_LOG_LINES)

@@ -85,6 +85,12 @@ class Helm(History, Manifests, Protocol):
     def test(self, release: str, namespace: str, deadline_seconds: float) -> TestRun: ...
 
 
+class Drafts(Protocol):
+    """The chart tried out: no cluster, and other texts for some of its files."""
+
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str: ...
+
+
 class Images(Protocol):
     def identify(self, repository: str, version: str, dockerfile: Path) -> Image: ...
 

@@ -43,6 +43,11 @@ def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
                 f"revision {newest.number} in {name} was not proven good (verdict: {newest.verdict})",
                 hint=f"releaser deploy {name}, then promote",
             )
+        if not newest.entry.image_id:  # e.g. made by plain helm
+            raise Refused(
+                f"no image is recorded of revision {newest.number} in {name}",
+                hint=f"releaser deploy {name}, then promote",
+            )
         repository, _, tag = newest.image.rpartition(":")
         image = Image(repository, tag, node.image_id(newest.image))
         _require_same(image, newest.entry.image_id, f"{node.target} has {image.id or 'nothing'} under {image.ref}")
@@ -50,7 +55,7 @@ def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
             ids = [container.image_id for container in pod.containers]
             if not pod.terminating and image.id not in ids:
                 _require_same(image, "", f"pod {pod.name} runs {', '.join(ids) or 'nothing'}")
-        running.detail = f"revision {newest.number}, {image.ref}, {image.id[:19]}"
+        running.detail = f"revision {newest.number}, {image.id[:19]}"
     return image, newest.number
 
 

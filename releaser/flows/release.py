@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from releaser.errors import NothingToRollBackTo, ReleaseNotRestored, ReleasePending
+from releaser.errors import NothingToRollBackTo, Refused, ReleaseNotRestored, ReleasePending
 from releaser.flows.lock import Claim, lock
 from releaser.flows.ports import History, Probing, Records
 from releaser.flows.restore import prove_state, repair
@@ -73,6 +73,18 @@ def require_no_pending(target: Target, revisions: tuple[Revision, ...]) -> None:
             f"{revisions[0].updated:%Y-%m-%d %H:%M:%S} UTC: another operation runs, or was interrupted",
             hint=f"wait for it; if nobody works on it, `releaser rollback {target.environment.name}` settles it",
         )
+
+
+def installed(target: Target) -> tuple[Revision, ...]:
+    """All revisions, for commands that only look. Raises Refused when there is none, ReleasePending."""
+    revisions = revisions_of(target)
+    if not revisions:
+        raise Refused(
+            f"{target.release} is not installed in {target.namespace}",
+            hint=f"releaser deploy {target.environment.name}",
+        )
+    require_no_pending(target, revisions)
+    return revisions
 
 
 # -- proof -------------------------------------------------------------------------------------------------------------
@@ -163,8 +175,9 @@ def return_to(target: Target, good: Revision, entry: LedgerEntry) -> Revision:
     Raises ReleaseNotRestored, which names the fields that differ or what failed.
     """
     started = time.monotonic()
+    left = target.helm.history(target.release, target.namespace)[-1].number
     number = _roll_back(target, good)
-    _make_identical(target, good, number)
+    _make_identical(target, good, number, left)
     problems = prove(target)
     entry = LedgerEntry(
         verb=entry.verb,
@@ -195,24 +208,24 @@ def _roll_back(target: Target, good: Revision) -> int:
     return number
 
 
-def _make_identical(target: Target, good: Revision, number: int) -> None:
-    """Helm may leave behind what a failed revision brought (helm/helm#13346): compare each field, and repair."""
+def _make_identical(target: Target, good: Revision, number: int, left: int) -> None:
+    """Helm may leave behind what the revision that was left brought (helm/helm#13346): compare each field, repair."""
     with step(target.reporter, "compare live objects") as running:
         manifest = target.helm.manifest(target.release, target.namespace, number)
-        before = target.helm.manifest(target.release, target.namespace, number - 1) if number > 1 else ""
+        before = target.helm.manifest(target.release, target.namespace, left)
         differing = prove_state(target, target.live, manifest, before)
         if differing:
             running.progress(f"{len(differing)} fields differ from revision {good.number}: repairing")
             target.still_ours()
-            left = repair(target, target.live, manifest, before)
-            running.detail = f"{len(differing)} fields repaired" if not left else f"{len(left)} fields differ"
+            rest = repair(target, target.live, manifest, before)
+            running.detail = f"{len(differing)} fields repaired" if not rest else f"{len(rest)} fields differ"
         else:
-            left, running.detail = (), f"identical to revision {good.number}"
-        running.failed = bool(left)
-    if left:
+            rest, running.detail = (), f"identical to revision {good.number}"
+        running.failed = bool(rest)
+    if rest:
         raise ReleaseNotRestored(
-            f"revision {good.number} is back as revision {number}, but {len(left)} live fields differ from it",
-            detail="\n".join(f"{each.object_ref} {each.address}".strip() for each in left),
+            f"revision {good.number} is back as revision {number}, but {len(rest)} live fields differ from it",
+            detail="\n".join(f"{each.object_ref} {each.address}".strip() for each in rest),
             hint=f"releaser drift {target.environment.name}; then releaser drift {target.environment.name} --fix",
             cause=Cause.NOT_IDENTICAL,
         )

@@ -232,7 +232,7 @@ class Site:
 
     @property
     def core(self) -> client.CoreV1Api:
-        return client.CoreV1Api(self.cluster._api)
+        return client.CoreV1Api(self.cluster.api)
 
     @property
     def url(self) -> str:
@@ -251,7 +251,7 @@ class Site:
 def site(root: Path, cluster: Cluster) -> Iterator[Site]:
     """A new project in the directory `root` and new namespaces, which are removed afterwards."""
     _copy_project(root)
-    core = client.CoreV1Api(cluster._api)
+    core = client.CoreV1Api(cluster.api)
     namespaces = {name: make_namespace() for name in ENVIRONMENTS}
     settings = {
         name: {"context": cluster.context, "namespace": namespace, "protected": name == "prod", "deadlineSeconds": 120}

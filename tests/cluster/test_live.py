@@ -387,3 +387,16 @@ def test_lost_marks_of_ownership_are_found_and_repaired(scene: Scene) -> None:
     client.CoreV1Api(scene.api).patch_namespaced_config_map("web", scene.namespace, patch)
     assert scene.differences(1) == {'configmap/web metadata.labels["app.kubernetes.io/managed-by"]'}
     assert scene.repair(1) == set()
+
+
+def test_a_rollback_succeeds_though_a_failed_upgrade_left_what_its_manifest_lacks(scene: Scene) -> None:
+    scene.upgrade(autoscaling=True)
+    with pytest.raises(ToolFailed, match="exit status 1") as caught:
+        scene.upgrade(selector="other")  # it fails before it deletes the autoscaler
+    assert "field is immutable" in caught.value.detail
+    scene.helm.rollback("web", scene.namespace, 1)
+    _, second, refused, back = scene.helm.history("web", scene.namespace)
+    # Helm alone refuses; should it ever do better, the second attempt is no longer wanted
+    assert (refused.status, back.status) == ("failed", "deployed")
+    assert "original object HorizontalPodAutoscaler" in refused.description
+    assert scene.differences(back.number, scene.manifest(second.number)) == set()

@@ -103,7 +103,7 @@ def require_clear_end(ended: Ended) -> None:
 
 def lock_holder(site: Site) -> str:
     """Who holds the release's lock; empty when nobody does."""
-    leases = client.CoordinationV1Api(site.cluster._api)
+    leases = client.CoordinationV1Api(site.cluster.api)
     try:
         lease = leases.read_namespaced_lease(f"releaser-{RELEASE}", site.namespace)
     except ApiException as exc:

@@ -63,7 +63,7 @@ def test_prod_is_guarded_and_its_hpa_reads_real_metrics(site: Site, context: str
     site.releaser("deploy", "prod", "--yes", "--context", context)
     assert "--yes" in site.releaser("destroy", "prod", code=4).stderr
 
-    scaling = client.AutoscalingV2Api(site.cluster._api)
+    scaling = client.AutoscalingV2Api(site.cluster.api)
 
     def cpu() -> int | None:
         [hpa] = scaling.list_namespaced_horizontal_pod_autoscaler(site.namespaces["prod"]).items

@@ -66,9 +66,9 @@ def work(leases: FakeLeases, moments: random.Random) -> list[str]:
     while not sent:
         try:
             with interruptible():
-                if not reached:
-                    reached.append("start")
+                if not go:  # a signal of the round before may have come first
                     go.append(True)
+                    reached.append("start")
                     take(leases, reached)
                 while not sent:
                     time.sleep(0.0005)

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
+import pyte
 import pytest
 
-from releaser.console import Output, Printer
+from releaser import console
+from releaser.console import LOST_SECONDS, Output, Printer
 from releaser.errors import Declined, LintFailed
 from releaser.models import (
     Built,
@@ -15,6 +20,8 @@ from releaser.models import (
     Image,
     Note,
     PodsChanged,
+    Probed,
+    Receipt,
     Severity,
     StepEnded,
     StepProgressed,
@@ -49,10 +56,10 @@ def test_in_a_pipe_each_step_is_a_line_and_a_rollout_a_line_when_it_moves() -> N
     target, out, err = printer()
     a_deploy(target)
     assert err.getvalue().splitlines() == [
-        "ok   build image                     3.2 s  web:1",
+        "ok   build image             3.2 s  web:1",
         "        1.5 s  web: 1 of 1 updated  abc=started",
         "        1.5 s  web: 1 of 1 updated  abc=ready",
-        "ok   roll out                        4.0 s  done",
+        "ok   roll out                4.0 s  done",
     ]
     assert out.getvalue() == ""
 
@@ -118,3 +125,115 @@ def test_two_steps_may_run_at_once_and_fail() -> None:
     target.emit(StepEnded("root file system", 2.0))
     assert "FAIL compile" in err.getvalue()
     assert "1 m 01 s" in err.getvalue()
+
+
+# -- what clients see --------------------------------------------------------------------------------------------------
+
+
+def probed(elapsed_seconds: float, lost: int) -> Probed:
+    return Probed(Receipt(100, lost, 0.1, 0.004, 0.02, 20.0), elapsed_seconds)
+
+
+def lines_of(*events: Probed) -> list[str]:
+    target, _, err = printer()
+    for event in events:
+        target.emit(event)
+    return err.getvalue().splitlines()
+
+
+def test_in_a_pipe_only_lost_requests_are_spoken_of() -> None:
+    assert lines_of(probed(0.0, 0), probed(0.4, 0), probed(90.0, 0)) == []
+    assert lines_of(probed(0.4, 0), probed(0.8, 3)) == [
+        "        0.8 s  100 requests, 3 lost, longest gap 100 ms, p50 4 ms, p99 20 ms"
+    ]
+
+
+def test_in_a_pipe_a_burst_of_lost_requests_is_spoken_of_now_and_then() -> None:
+    soon, later = 1.0 + LOST_SECONDS - 0.1, 1.0 + LOST_SECONDS
+    lines = lines_of(probed(1.0, 1), probed(1.4, 2), probed(soon, 9), probed(later, 10), probed(later + 0.4, 11))
+    assert [line.split(",")[1] for line in lines] == [" 1 lost", " 10 lost"]
+
+
+def test_in_a_pipe_what_was_said_is_not_said_again() -> None:
+    assert len(lines_of(probed(1.0, 7), probed(30.0, 7), probed(60.0, 7))) == 1
+
+
+def test_in_a_pipe_another_probing_is_spoken_of_from_its_beginning() -> None:
+    lines = lines_of(probed(30.0, 9), probed(0.0, 0), probed(0.4, 1))
+    assert [line.split(",")[1] for line in lines] == [" 9 lost", " 1 lost"]
+
+
+def test_json_progress_has_the_whole_receipt() -> None:
+    target, _, err = printer(Output.JSON)
+    target.emit(probed(0.4, 1))
+    document = json.loads(err.getvalue())
+    assert (document["event"], document["elapsed_seconds"]) == ("Probed", 0.4)
+    assert (document["receipt"]["sent"], document["receipt"]["failed"]) == (100, 1)
+
+
+class Screen(Terminal):
+    """What stands on a terminal of 80 by 24 now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._screen = pyte.Screen(80, 24)
+        self._stream = pyte.Stream(self._screen)
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            self._stream.feed(text.replace("\n", "\r\n"))
+        return len(text)
+
+    def colour(self, text: str) -> str:
+        """That of the line with this text; empty when it isn't there."""
+        with self._lock:
+            for row, line in enumerate(self._screen.display):
+                if text in line:
+                    return str(self._screen.buffer[row][line.index(text)].fg)
+        return ""
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "80"), ("LINES", "24")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Screen()
+
+
+def await_true(what: str, probe: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not probe():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def test_on_a_terminal_the_receipt_stands_below_the_running_steps_and_turns_red(screen: Screen) -> None:
+    target, _, _ = printer(err=screen)
+    target.emit(StepStarted("roll out"))
+    target.emit(probed(0.4, 0))
+    await_true("a green receipt", lambda: screen.colour("100 requests, 0 lost") == "green")
+    target.emit(probed(0.8, 2))
+    await_true("a red receipt", lambda: screen.colour("100 requests, 2 lost") == "red")
+    assert screen.colour("0 lost") == ""
+    target.emit(StepEnded("roll out", 1.0))
+    assert screen.colour("2 lost") == ""  # the last word on it is the result's
+    assert screen.colour("ok   roll out")
+
+
+def test_on_a_terminal_a_receipt_that_is_no_news_any_more_leaves(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "STALE_SECONDS", 0.5)
+    target, _, _ = printer(err=screen)
+    target.emit(StepStarted("test"))
+
+    def renewed() -> bool:
+        target.emit(probed(0.4, 0))
+        return screen.colour("0 lost") != ""
+
+    await_true("a receipt", renewed)
+    await_true("a screen without it", lambda: screen.colour("0 lost") == "")
+    assert screen.colour("test")
+    target.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from releaser.errors import (
     ReleaseFailed,
     ReleaseNotRestored,
     StalePlan,
+    ToolFailed,
 )
 from releaser.flows.deploy import Order, deploy
 from releaser.flows.guard import Consent
@@ -21,7 +23,7 @@ from releaser.flows.plan import plan
 from releaser.lease import Holder, Lease, held_by, lock_name
 from releaser.models import Cause, Note, Source, Verdict
 from releaser.plans import Plan
-from tests.fakes import FakeCluster
+from tests.fakes import FakeCluster, FakeHelm
 from tests.unit.conftest import Bench
 
 
@@ -147,6 +149,22 @@ def test_an_upgrade_that_the_api_server_refuses_half_way_is_taken_back(bench: Be
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert "exceeded quota" in caught.value.detail
     assert "refused" not in (bench.world.running("web-dev", "web") or {})
+
+
+class DyingHelm(FakeHelm):
+    def upgrade(self, *args: Any) -> int:
+        super().upgrade(*args)
+        self.strand("web", "web-dev", "pending-upgrade")
+        raise ToolFailed("While running helm upgrade: helm was killed by SIGKILL", exit_status=-9, stdout="", stderr="")
+
+
+def test_a_helm_that_dies_in_mid_upgrade_is_told_from_one_that_was_refused(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.helm = DyingHelm(bench.world)
+    with pytest.raises(ReleaseFailed, match="upgrade broken off") as caught:
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert "killed by SIGKILL" in caught.value.detail
+    assert verdicts(bench) == {1: Verdict.GOOD, 2: Verdict.FAILED, 3: Verdict.GOOD}
 
 
 def test_values_that_helm_refuses_leave_no_trace(bench: Bench, yes: Consent) -> None:

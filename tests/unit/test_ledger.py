@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from releaser.ledger import HelmRevision, labels, newest_good, revisions, verdict_label
-from releaser.models import Image, Source, Verdict
+import pytest
+
+from releaser.ledger import HelmRevision, entry_text, labels, newest_good, revisions, verdict_label
+from releaser.models import Image, LedgerEntry, Receipt, Source, Verdict
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -54,3 +57,38 @@ def test_the_newest_good_revision_is_earlier_good_and_different() -> None:
 def test_there_may_be_no_good_revision() -> None:
     known = revisions((entry(1), entry(2, "deployed")), {2: verdict_label(2, Verdict.GOOD)}, {})
     assert newest_good(known, known[0]) is None
+
+
+def entry_of(text: str) -> LedgerEntry:
+    [revision] = revisions((entry(1),), {}, {1: text})
+    return revision.entry
+
+
+RECEIPT = Receipt(9, 1, 0.25, 0.004, 0.02, 20.0, (("1.0", 8),), (("web-1", 8),), (("reset", 1),), "it ended")
+
+
+@pytest.mark.parametrize("receipt", [RECEIPT, None])
+def test_an_entry_is_read_back_as_it_was_written(receipt: Receipt | None) -> None:
+    written = LedgerEntry("promote", 12.5, "sha256:one", "p1", "crash loop", "incidents/web-r1", "dev r7", receipt)
+    assert entry_of(entry_text(written)) == written
+
+
+def test_an_entry_of_a_releaser_that_knew_less_is_read_with_what_it_has() -> None:
+    assert entry_of('{"verb": "deploy"}') == LedgerEntry("deploy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no JSON",
+        "[]",
+        '"text"',
+        '{"verb": "deploy", "unheard of": 1}',
+        '{"receipt": {"sent": 1}}',
+        '{"receipt": [1]}',
+        entry_text(LedgerEntry("deploy", receipt=replace(RECEIPT, pods=(("web-1", 8),)))).replace('["web-1",8]', "8"),
+    ],
+)
+def test_an_entry_that_can_not_be_read_counts_as_empty(text: str) -> None:
+    assert entry_of(text) == LedgerEntry()

@@ -35,6 +35,11 @@ def test_both_streams_and_the_status_are_kept(process: Process) -> None:
     assert (finished.exit_status, finished.stdout, finished.stderr) == (3, "hello\n", "e\n")
 
 
+def test_a_program_that_was_killed_is_said_to_be(process: Process) -> None:
+    with pytest.raises(ToolFailed, match=r"While testing: .* was killed by SIGKILL"):
+        process.run(python("import os; os.kill(os.getpid(), 9)"), doing="testing", deadline_seconds=30)
+
+
 def test_a_failure_says_what_was_done_and_keeps_the_output(process: Process) -> None:
     with pytest.raises(ToolFailed, match=r"While testing: .* exit status 3") as caught:
         process.run(

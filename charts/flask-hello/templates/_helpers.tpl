@@ -25,7 +25,7 @@ app.kubernetes.io/component: {{ last . }}
 
 {{/* What tells this release's servers from all other pods, for ever: selectors can't be changed. */}}
 {{- define "flask-hello.selectorLabels" -}}
-{{- include "flask-hello.identity" (list . "server") -}}
+{{ include "flask-hello.identity" (list . "server") }}
 {{- end -}}
 
 {{/* Labels that change with the chart: on every object but the Deployment's pods, which they would restart. */}}
