@@ -53,6 +53,7 @@ FIRST = {
 # The tests of what is rendered; not those that compare the chart's files with its documents.
 TESTS = (
     "test_kustomize.py",
+    "test_checks_schema.py",
     "test_objects.py",
     "test_pods.py",
     "test_network_and_scale.py",
