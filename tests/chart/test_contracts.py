@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chart.conftest import CHART, Refusal, Render
+from tests.chart.helm import Refused
 
 Values = dict[str, Any]
 OPEN: Values = {"networkPolicy": {"enabled": False}}
@@ -262,3 +263,10 @@ def test_every_contract_is_broken_by_a_test(refused: Refusal) -> None:
     said += "".join(refused(sets=case.values[0]) for case in BROKEN)
     patterns = {form: re.sub("%[sd]", ".*", re.escape(form)) for form in formats}
     assert [form for form, pattern in patterns.items() if not re.search(pattern, said)] == []
+
+
+def test_the_release_is_given_as_long_as_helm_itself_gives_it(render: Render) -> None:
+    """helm --timeout is 5 minutes by default: a deadline of 300 seconds is too long for it, one of 299 is not."""
+    render(sets={"rollout.progressDeadlineSeconds": 299})
+    with pytest.raises(Refused, match="helm would give up"):
+        render(sets={"rollout.progressDeadlineSeconds": 300})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,10 @@ def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], sa
     notes = helm.notes(sets, release="hello")
     assert says in notes
     assert "helm test hello --namespace default" in notes
+    assert "kubectl --namespace default rollout status deployment/hello-flask-hello" in notes
+    assert "helm rollback hello REVISION --namespace default" in notes
+    assert re.search(
+        "helm uninstall leaves the pods of helm test.*\n *kubectl --namespace default delete pod"
+        " --selector app.kubernetes.io/instance=hello",
+        notes,
+    )
