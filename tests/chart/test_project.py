@@ -167,3 +167,33 @@ def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], sa
         " --selector app.kubernetes.io/instance=hello",
         notes,
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "silent"),
+    [
+        ("default-values", "The key that signs cookies was made at random", "told to fail on purpose"),
+        (
+            "single-values",
+            "It is told to fail on purpose: faults.crashAfterSeconds, faults.latencySeconds",
+            "at random",
+        ),
+        ("full-values", "get service hello-flask-hello", "at random"),
+        ("ingress-values", "has the Ingress, hello.example, www.hello.example", "HTTPRoute"),
+        ("gateway-values", "has the HTTPRoute, hello.example", "Ingress"),
+        ("gateway-bare-values", "has the HTTPRoute, the Gateway's hosts", "Ingress"),
+    ],
+)
+def test_notes_speak_of_what_the_release_has_and_of_nothing_else(
+    helm: Helm, values: str, says: str, silent: str
+) -> None:
+    given = yaml.safe_load((CHART / "ci" / f"{values}.yaml").read_text(encoding="utf-8"))
+    notes = helm.notes(given, release="hello")
+    assert says in notes
+    assert silent not in notes
+
+
+def test_the_places_that_the_docs_name_are_there() -> None:
+    named = re.findall(r"`([\w./-]+/[\w./*-]*)`", DOCS.read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert [each for each in named if "*" not in each and not (ROOT / each).exists()] == []
