@@ -251,8 +251,9 @@ def test_values_that_just_fit_together_are_accepted(render: Render, values: Valu
     render(sets=values)
 
 
-def test_a_release_name_that_no_service_can_bear_is_refused(refused: Refusal) -> None:
-    assert "the release name 1st starts with a digit" in refused(release="1st")
+@pytest.mark.parametrize("name", ["0day", "1st", "9"])
+def test_a_release_name_that_no_service_can_bear_is_refused(refused: Refusal, name: str) -> None:
+    assert f"the release name {name} starts with a digit" in refused(release=name)
 
 
 def test_every_contract_is_broken_by_a_test(refused: Refusal) -> None:
