@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from kubernetes import client, watch
+from urllib3.exceptions import HTTPError
 
 from tests.cluster.site import Site
 
@@ -37,10 +38,11 @@ def looking(site: Site) -> Iterator[Sign]:
 
     def look() -> None:
         changes = pods.stream(site.core.list_namespaced_pod, site.namespace, timeout_seconds=_WATCH_SECONDS)
-        for change in changes:
-            if sign.at is None and (what := _sure(change["object"])):
-                sign.at, sign.what = time.monotonic(), what
-                return
+        with suppress(HTTPError):  # what stopping it from another thread looks like
+            for change in changes:
+                if what := _sure(change["object"]):
+                    sign.at, sign.what = time.monotonic(), what
+                    return
 
     looker = threading.Thread(target=look, daemon=True)
     looker.start()
@@ -56,7 +58,7 @@ def _sure(pod: client.V1Pod) -> str:
         waiting = status.state.waiting
         if waiting and waiting.reason in _REASONS:
             return str(waiting.reason)
-        last = status.last_state.terminated
-        if not status.ready and last and (last.reason == "OOMKilled" or status.restart_count > 1):
-            return str(last.reason)
+        for ended in (status.state.terminated, status.last_state.terminated):
+            if not status.ready and ended and (ended.reason == "OOMKilled" or status.restart_count > 1):
+                return str(ended.reason)
     return ""
