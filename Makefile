@@ -23,11 +23,20 @@ up: $(STAMP)  ## Start Minikube, deploy dev, print its URL and answer
 .PHONY: test
 test: $(STAMP)  ## Start what the tests need, then run all of them
 	$(RELEASER) up
+	$(BIN)/python -m checks.build
 	$(BIN)/python -m pytest
 
 .PHONY: test-fast
-test-fast: $(STAMP)  ## Only what needs no cluster: unit, contract (fakes) and chart tests
+test-fast: checks  ## Only what needs no cluster: unit, contract (fakes) and chart tests
 	$(BIN)/python -m pytest -m "not cluster" tests/unit tests/contract tests/chart
+
+.PHONY: checks
+checks: $(STAMP)  ## Build the programs that the chart is checked with (ct, kubeconform, kube-score, promtool, ...)
+	$(BIN)/python -m checks.build
+
+.PHONY: mutation
+mutation: checks  ## Break the chart in one place at a time: do its tests notice? (hours; report in docs/mutation.md)
+	$(BIN)/python -m tests.chart.mutation --report docs/mutation.md
 
 .PHONY: check
 check: $(STAMP)  ## Format, lint, types and the direction of imports

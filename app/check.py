@@ -1,14 +1,16 @@
 """A client that tries a running service, for `helm test` and by hand: python -m app.check http://flask-hello:80
 
 It makes GET requests to /livez, /readyz, /version, /metrics and several to /, prints one line a check and exits 0 when
-all are good, else 1. It tries again only while no answer comes at all (the network of a new pod may need a moment); an
-answer is judged at once, for trying again would hide a release that fails now and then. Standard library only.
+all are good, else 1. It keeps the session's cookie, which finds pods that don't sign with one key. It tries again only
+while no answer comes at all (the network of a new pod may need a moment); an answer is judged at once, for trying again
+would hide a release that fails now and then. Standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import http.cookiejar
 import json
 import sys
 import time
@@ -16,7 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RETRY_PAUSE_SECONDS = 0.5
 ANSWER_MAX_BYTES = 4 * 1024 * 1024
@@ -32,10 +34,13 @@ class CheckFailed(Exception):
 class Expected:
     version: str | None
     environment: str | None
+    message: str | None = None
+    pods: int = 1
 
-    def compare(self, said: dict[str, object]) -> None:
-        """Raises CheckFailed if the service says another version or environment than expected."""
-        for key, expected in vars(self).items():
+    def compare(self, said: dict[str, object], *keys: str) -> None:
+        """Raises CheckFailed if the service says something else than expected under one of these keys."""
+        for key in keys:
+            expected = getattr(self, key)
             if expected is not None and said.get(key) != expected:
                 raise CheckFailed(f"{key} is {said.get(key)!r}, expected {expected!r}")
 
@@ -47,11 +52,14 @@ class Service:
     url: str
     timeout_seconds: float
     deadline: float
+    cookies: http.cookiejar.CookieJar = field(default_factory=http.cookiejar.CookieJar)
 
     def get(self, path: str) -> str:
         """Body of a 200 answer. Raises CheckFailed."""
         # Never through a proxy that the environment names: the service is reached directly or not at all.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(self.cookies)
+        )
         request = urllib.request.Request(self.url + path, headers={"Accept": "application/json, text/plain;q=0.5"})
         while True:
             try:
@@ -91,19 +99,30 @@ def check(service: Service, expected: Expected, greetings: int) -> bool:
 
     def says_version() -> str:
         said = service.get_object("/version")
-        expected.compare(said)
+        expected.compare(said, "version", "environment")
         return f"{said.get('version')} in {said.get('environment')}"
 
     def greets() -> str:
-        pods = set()
-        for _ in range(greetings):
+        pods: set[str] = set()
+        asked = 0
+        while asked < greetings or len(pods) < expected.pods:
+            if asked >= greetings and time.monotonic() >= service.deadline:
+                raise CheckFailed(
+                    f"{asked} answers came from {len(pods)} pods, expected {expected.pods}: {_list(pods)}"
+                )
+            asked += 1
             said = service.get_object("/")
             missing = [key for key in GREETING_KEYS if key not in said]
             if missing:
                 raise CheckFailed(f"the answer lacks {', '.join(missing)}")
-            expected.compare(said)
+            expected.compare(said, "version", "environment", "message")
             pods.add(str(said["pod"]))
-        return f"{greetings} answers from {', '.join(sorted(pods))}"
+            if said["visits"] != asked:
+                raise CheckFailed(
+                    f"visits is {said['visits']!r} on visit {asked} with one cookie: "
+                    f"{_list(pods)} do not sign with the same APP_SECRET_KEY"
+                )
+        return f"{asked} answers from {_list(pods)}"
 
     def exposes_metrics() -> str:
         if METRIC not in service.get("/metrics"):
@@ -118,6 +137,10 @@ def check(service: Service, expected: Expected, greetings: int) -> bool:
         ("/metrics", exposes_metrics),
     ]
     return all([_report(path, run) for path, run in checks])
+
+
+def _list(pods: set[str]) -> str:
+    return ", ".join(sorted(pods))
 
 
 def _report(path: str, run: Callable[[], str]) -> bool:
@@ -135,14 +158,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("url", type=_base_url, help="where it answers, such as http://flask-hello:80")
     parser.add_argument("--expect-version", metavar="V")
     parser.add_argument("--expect-environment", metavar="E")
-    parser.add_argument("--greetings", type=int, default=20, metavar="N", help="requests to / (default %(default)s)")
+    parser.add_argument("--expect-greeting", metavar="TEXT")
+    parser.add_argument(
+        "--expect-pods", type=int, default=1, metavar="N", help="different pods that must answer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--greetings", type=int, default=20, metavar="N", help="requests to / at least (default %(default)s)"
+    )
     parser.add_argument("--timeout", type=float, default=5, metavar="S", help="for one request (default %(default)s s)")
     parser.add_argument(
-        "--deadline", type=float, default=30, metavar="S", help="for first answers (default %(default)s s)"
+        "--deadline",
+        type=float,
+        default=30,
+        metavar="S",
+        help="for first answers and for all pods to answer (default %(default)s s)",
     )
     options = parser.parse_args(argv)
     service = Service(options.url, options.timeout, time.monotonic() + options.deadline)
-    good = check(service, Expected(options.expect_version, options.expect_environment), options.greetings)
+    expected = Expected(
+        options.expect_version, options.expect_environment, options.expect_greeting, options.expect_pods
+    )
+    good = check(service, expected, options.greetings)
     return 0 if good else 1
 
 

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -185,6 +186,31 @@ def lint() -> None:
 
     project = _session.project
     _session.printer.result(flow(project, project.environments, _session.wiring.charts, _session.printer))
+
+
+@app.command()
+def package(
+    directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where to write it.")] = Path("dist"),
+) -> None:
+    """Package the chart: the same content makes the same bytes."""
+    from releaser.flows.package import package as flow
+
+    _session.printer.result(flow(_session.project, _session.wiring.archives(), directory, _session.printer))
+
+
+@app.command()
+def push(
+    repository: Annotated[str, typer.Argument(metavar="oci://HOST/PATH")],
+    plain_http: Annotated[bool, typer.Option("--plain-http", help="The registry speaks no TLS.")] = False,
+) -> None:
+    """Push the chart to a registry, which keeps what it has."""
+    from releaser.flows.package import package as package_flow
+    from releaser.flows.package import push as flow
+
+    project, archives = _session.project, _session.wiring.archives(plain_http=plain_http)
+    with TemporaryDirectory(prefix="releaser-") as directory:
+        packaged = package_flow(project, archives, Path(directory), _session.printer)
+        _session.printer.result(flow(project, archives, repository, packaged, _session.printer))
 
 
 # -- releases ----------------------------------------------------------------------------------------------------------

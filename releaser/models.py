@@ -383,6 +383,23 @@ class Linted:
 
 
 @dataclass(frozen=True)
+class Packaged:
+    """A chart's archive. The digest (sha256:...) is that of its bytes, and of its layer in a registry."""
+
+    archive: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A chart in a registry: oci://HOST/PATH/NAME:VERSION. Not sent: it was there."""
+
+    reference: str
+    digest: str
+    sent: bool
+
+
+@dataclass(frozen=True)
 class Deployed:
     environment: str
     before: Revision | None

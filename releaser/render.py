@@ -56,6 +56,14 @@ def _linted(linted: models.Linted) -> list[RenderableType]:
     ]
 
 
+def _packaged(packaged: models.Packaged) -> list[RenderableType]:
+    return [f"{packaged.archive}  {packaged.digest}"]
+
+
+def _pushed(pushed: models.Pushed) -> list[RenderableType]:
+    return [f"{'sent to' if pushed.sent else 'already at'} {pushed.reference}  {pushed.digest}"]
+
+
 def _deployed(deployed: models.Deployed) -> list[RenderableType]:
     before = (
         f"revision {deployed.before.number} -> {deployed.after.number}"
@@ -327,6 +335,8 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Built: _built,
     models.Loaded: _loaded,
     models.Linted: _linted,
+    models.Packaged: _packaged,
+    models.Pushed: _pushed,
     models.Deployed: _deployed,
     models.RolledBack: _rolled_back,
     models.History: _history,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from releaser.adapters.tools import Tools
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
+    from releaser.flows.package import Archives
     from releaser.flows.ports import Drafts, Images, Node
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
@@ -49,6 +50,11 @@ class Wiring:
         from releaser.adapters.helm import Helm
 
         return Helm(self.process, self.tools)
+
+    def archives(self, *, plain_http: bool = False) -> Archives:
+        from releaser.adapters.archives import ChartArchives
+
+        return ChartArchives(self.process, self.tools, plain_http=plain_http)
 
     @cached_property
     def drafts(self) -> Drafts:

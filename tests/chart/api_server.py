@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as Helm's `lookup` of a Secret asks for."""
+"""As much of a Kubernetes API server as Helm's `lookup` asks for: objects by name, and all of a kind in a namespace."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from typing import Any
 # What the chart makes, by group and version: Helm looks each kind up before it renders for a server.
 _KINDS = {
     "v1": ["ConfigMap", "Pod", "Secret", "Service", "ServiceAccount"],
-    "apps/v1": ["Deployment"],
+    "apps/v1": ["Deployment", "ReplicaSet"],
     "networking.k8s.io/v1": ["NetworkPolicy"],
     "policy/v1": ["PodDisruptionBudget"],
 }
 
 
 @contextmanager
-def serving(secret: Mapping[str, Any]) -> Iterator[str]:
-    """URL of a server that has this Secret and nothing else."""
-    metadata = secret["metadata"]
+def serving(*objects: Mapping[str, Any]) -> Iterator[str]:
+    """URL of a server that has these objects and nothing else."""
     answers: dict[str, Any] = {
         "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
         "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(v) for v in _KINDS if "/" in v]},
-        **{f"/{'apis' if '/' in v else 'api'}/{v}": _resources(v) for v in _KINDS},
-        f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}": secret,
+        **{_root(v): _resources(v) for v in _KINDS},
+        **{f"{_collection(each)}/{each['metadata']['name']}": each for each in objects},
+        **{
+            _collection(each): {
+                "kind": f"{each['kind']}List",
+                "apiVersion": each["apiVersion"],
+                "items": [other for other in objects if _collection(other) == _collection(each)],
+            }
+            for each in objects
+        },
     }
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,6 +59,29 @@ def serving(secret: Mapping[str, Any]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def against(url: str) -> list[str]:
+    """Arguments of `helm template` that make `lookup` ask this server."""
+    return ["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url]
+
+
+def owned(name: str) -> dict[str, Any]:
+    """Metadata by which Helm knows an object of the release flask-hello in the namespace default."""
+    return {
+        "name": name,
+        "namespace": "default",
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "flask-hello", "meta.helm.sh/release-namespace": "default"},
+    }
+
+
+def _root(group_version: str) -> str:
+    return f"/{'apis' if '/' in group_version else 'api'}/{group_version}"
+
+
+def _collection(of: Mapping[str, Any]) -> str:
+    return f"{_root(of['apiVersion'])}/namespaces/{of['metadata']['namespace']}/{_plural(of['kind'])}"
 
 
 def _group(group_version: str) -> dict[str, Any]:

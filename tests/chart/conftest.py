@@ -1,4 +1,7 @@
-"""Fixtures of the chart's tests: real helm, no cluster. HELM and HELM3 name the binaries."""
+"""Fixtures of the chart's tests: real programs, no cluster. HELM and HELM3 name other binaries than those built here.
+
+A program that is missing is an error, not a skip; `make checks` builds it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from checks.build import program
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
 from tests.chart.helm import CHART, CI_VALUES, ROOT, Helm, Refused, Rendered
+from tests.chart.schemas import Kubeconform
 from tests.fakes import Recorder
 
 __all__ = ["CHART", "CI_VALUES", "ROOT", "Refusal", "Render"]
@@ -27,10 +32,13 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def helm3(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    executable = os.environ.get("HELM3")
-    if not executable:
-        pytest.skip("the variable HELM3 names no Helm 3 binary to compare with")
-    return Helm(executable, tmp_path_factory.mktemp("helm3"))
+    executable = os.environ.get("HELM3") or program("helm3")
+    return Helm(str(executable), tmp_path_factory.mktemp("helm3"))
+
+
+@pytest.fixture(scope="session")
+def kubeconform(tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
+    return Kubeconform(program("kubeconform"), tmp_path_factory.mktemp("schemas"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "flask-hello"
+# The mutation test names copies of the chart.
+CHART = Path(os.environ.get("CHART_DIRECTORY") or ROOT / "charts" / "flask-hello")
 CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 RELEASE = "flask-hello"
 DEADLINE_SECONDS = 60.0
@@ -41,9 +42,21 @@ class Rendered:
         return found
 
     @property
+    def settings(self) -> Object:
+        """The ConfigMap that the service reads; others may be there too."""
+        [found] = [o for o in self.of("ConfigMap") if "APP_ENVIRONMENT" in o.get("data", {})]
+        return found
+
+    @property
+    def tests(self) -> dict[str, Object]:
+        """Pods of `helm test` by their cases."""
+        return {o["metadata"]["name"].rpartition("-")[2]: o for o in self.of("Pod")}
+
+    @property
     def pod_specs(self) -> list[Object]:
-        """Of every pod that the release makes, tests included."""
-        return [o["spec"].get("template", o)["spec"] for o in self.objects if o["kind"] in ("Pod", "Deployment")]
+        """Of every pod that the release makes, hooks and tests included."""
+        kinds = ("Pod", "Deployment", "Job")
+        return [o["spec"].get("template", o)["spec"] for o in self.objects if o["kind"] in kinds]
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class Helm:
         given = ["--values", "-"] if values is not None else []
         finished = subprocess.run(
             [self.executable, *arguments, *given],
-            input=json.dumps(values or {}),
+            input=json.dumps(values or {}, ensure_ascii=False),  # YAML knows no surrogates
             # Neither the user's cluster nor the user's plug-ins and repositories.
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": os.devnull},
             capture_output=True,

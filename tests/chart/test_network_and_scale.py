@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.chart.conftest import Render
 
 AUTOSCALED = {"autoscaling.enabled": True, "autoscaling.minReplicas": 3, "autoscaling.maxReplicas": 7}
+
+
+def identity(component: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "flask-hello",
+        "app.kubernetes.io/instance": "flask-hello",
+        "app.kubernetes.io/component": component,
+    }
 
 
 def test_service_sends_to_the_containers_http_port(render: Render) -> None:
@@ -22,19 +32,33 @@ def test_a_node_port_may_be_left_to_the_cluster(render: Render) -> None:
 def test_only_the_http_port_comes_in_and_only_dns_goes_out(render: Render) -> None:
     spec = render().one("NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
-    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [{"podSelector": {}}]}]
     [dns] = spec["egress"]
-    assert dns["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}]
+    assert dns["to"] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }
+    ]
     assert dns["ports"] == [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+
+
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_a_service_for_the_outside_lets_everyone_in(render: Render, kind: str) -> None:
+    [rule] = render(sets={"service.type": kind}).one("NetworkPolicy")["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "http", "protocol": "TCP"}]}
 
 
 def test_named_peers_and_more_egress_are_taken_over(render: Render) -> None:
     peer = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
     egress = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
     sets = {"networkPolicy.ingressFrom": [peer], "networkPolicy.extraEgress": [egress]}
-    spec = render(sets=sets).one("NetworkPolicy")["spec"]
-    assert spec["ingress"][0]["from"][0] == peer
-    assert len(spec["ingress"][0]["from"]) == 2  # and helm test
+    rendered = render(sets=sets)
+    spec = rendered.one("NetworkPolicy")["spec"]
+    test = {"podSelector": {"matchLabels": identity("test")}}
+    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [peer, test]}]
+    for pod in rendered.of("Pod"):
+        assert identity("test").items() <= pod["metadata"]["labels"].items()
     assert spec["egress"][1:] == [egress]
 
 

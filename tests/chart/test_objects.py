@@ -26,6 +26,8 @@ def test_the_defaults_make_these_objects(render: Render) -> None:
         "Deployment",
         "NetworkPolicy",
         "Pod",
+        "Pod",
+        "Pod",
         "PodDisruptionBudget",
         "Secret",
         "Service",
@@ -49,14 +51,14 @@ def test_prod_scales_by_hpa_and_leaves_the_number_of_pods_to_it(render: Render) 
     assert "replicas" not in objects.one("Deployment")["spec"]
     assert objects.one("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 2
     assert objects.one("Service")["spec"]["type"] == "ClusterIP"
-    assert objects.one("ConfigMap")["data"]["APP_ENVIRONMENT"] == "prod"
+    assert objects.settings["data"]["APP_ENVIRONMENT"] == "prod"
 
 
 def test_other_settings_are_another_config_map(render: Render) -> None:
     before, same, after = render(), render(sets={"replicaCount": 3}), render(sets={"app.greeting": "Hi"})
-    names = [each.one("ConfigMap")["metadata"]["name"] for each in (before, same, after)]
+    names = [each.settings["metadata"]["name"] for each in (before, same, after)]
     assert names[0] == names[1] != names[2]
-    assert before.one("ConfigMap")["immutable"] is True
+    assert before.settings["immutable"] is True
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
@@ -104,7 +106,7 @@ def test_an_update_never_has_too_few_pods_and_never_cuts_a_request(render: Rende
     assert spec["strategy"]["type"] == "RollingUpdate"
     assert web["readinessProbe"]["httpGet"]["path"] != web["livenessProbe"]["httpGet"]["path"]
     assert web["lifecycle"]["preStop"]["sleep"]["seconds"] >= 1
-    data = render(values=values).one("ConfigMap")["data"]
+    data = render(values=values).settings["data"]
     stop = web["lifecycle"]["preStop"]["sleep"]["seconds"] + int(data["WEB_GRACEFUL_TIMEOUT_SECONDS"])
     assert pod["terminationGracePeriodSeconds"] > stop
     assert 0 < spec["minReadySeconds"] < spec["progressDeadlineSeconds"] < 300
@@ -119,7 +121,7 @@ def test_the_defaults_and_both_environments_keep_full_strength(render: Render) -
 def test_service_budget_policy_and_spread_choose_the_servers_and_not_the_test(render: Render) -> None:
     objects = render()
     labels = objects.one("Deployment")["spec"]["template"]["metadata"]["labels"]
-    test = objects.one("Pod")["metadata"]["labels"]
+    tests = [pod["metadata"]["labels"] for pod in objects.of("Pod")]
     spread = objects.one("Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"][0]
     for selector in (
         objects.one("Service")["spec"]["selector"],
@@ -129,14 +131,15 @@ def test_service_budget_policy_and_spread_choose_the_servers_and_not_the_test(re
         spread["labelSelector"]["matchLabels"],
     ):
         assert selector == labels
-        assert not selector.items() <= test.items()
+        assert not any(selector.items() <= test.items() for test in tests)
 
 
 def test_a_strict_network_policy_still_lets_the_test_in(render: Render) -> None:
     objects = render(sets={"networkPolicy.ingressFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]})
     [rule] = objects.one("NetworkPolicy")["spec"]["ingress"]
     peers = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
-    assert any(peer.items() <= objects.one("Pod")["metadata"]["labels"].items() for peer in peers)
+    for pod in objects.of("Pod"):
+        assert any(peer.items() <= pod["metadata"]["labels"].items() for peer in peers)
 
 
 def test_pods_carry_no_label_that_a_new_chart_version_changes(render: Render) -> None:
@@ -164,7 +167,17 @@ def test_nothing_but_the_generated_key_differs_between_two_renders(render: Rende
 
 
 def test_fault_switches_reach_the_service(render: Render) -> None:
-    data = render(values=CHART / "ci" / "single-values.yaml").one("ConfigMap")["data"]
+    sets = {
+        "faults": {
+            "neverReady": True,
+            "crashAtStart": True,
+            "crashAfterSeconds": 30,
+            "errorRate": 0.25,
+            "latencySeconds": 0.5,
+            "memoryGrowthBytesPerSecond": 1048576,
+        }
+    }
+    data = render(sets=sets).settings["data"]
     assert {key: value for key, value in data.items() if key.startswith("FAULT_")} == {
         "FAULT_NEVER_READY": "true",
         "FAULT_CRASH_AT_START": "true",
@@ -176,7 +189,7 @@ def test_fault_switches_reach_the_service(render: Render) -> None:
 
 
 def test_big_numbers_are_written_out(render: Render) -> None:
-    data = render(sets={"faults.memoryGrowthBytesPerSecond": 104857600}).one("ConfigMap")["data"]
+    data = render(sets={"faults.memoryGrowthBytesPerSecond": 104857600}).settings["data"]
     assert data["FAULT_MEMORY_GROWTH_BYTES_PER_SECOND"] == "104857600"
 
 
@@ -198,4 +211,5 @@ def test_names_stay_within_63_characters_and_apart(render: Render, release: str)
         assert len(each["metadata"]["name"]) <= 63
         assert not each["metadata"]["name"].endswith("-")
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == release
-    assert objects.one("Pod")["metadata"]["name"] != objects.one("Service")["metadata"]["name"]
+    names = [each["metadata"]["name"] for each in objects.of("Pod") + objects.of("Service")]
+    assert len(set(names)) == 4

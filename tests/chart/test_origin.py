@@ -156,6 +156,7 @@ CASES: list[tuple[str, str, str, list[Given], list[Line]]] = [
         [
             ("service.yaml", 'include "flask-hello.labels"'),
             ("_helpers.tpl", '{{ include "flask-hello.selectorLabels" . }}'),
+            ("_helpers.tpl", 'include "flask-hello.identity" (list . "server")'),
             ("_helpers.tpl", "app.kubernetes.io/name: {{"),
         ],
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from app import check
 from tests.chart.conftest import CHART, CI_VALUES, Render
 from tests.chart.helm import Object
 from tests.chart.pod_security import violations
@@ -23,7 +25,7 @@ def web(render: Render, **given: object) -> Object:
 @pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
 def test_every_pod_meets_pod_security_restricted(render: Render, values: Path) -> None:
     rendered = render(values)
-    assert len(rendered.pod_specs) == len(rendered.of("Pod")) + 1
+    assert len(rendered.pod_specs) == len(rendered.of("Pod")) + len(rendered.of("Job")) + 1
     for spec in rendered.pod_specs:
         assert list(violations(spec)) == []
         assert spec["automountServiceAccountToken"] is False
@@ -46,9 +48,9 @@ def test_a_new_chart_version_alone_makes_no_new_pods(render: Render, tmp_path: P
     newer = tmp_path / CHART.name
     shutil.copytree(CHART, newer)
     chart_yaml = newer / "Chart.yaml"
-    chart_yaml.write_text(chart_yaml.read_text().replace("\nversion: 1.0.0", "\nversion: 1.0.1"))
+    chart_yaml.write_text(re.sub(r"(?m)^version: .*$", "version: 9.9.9", chart_yaml.read_text()))
     rendered = render(chart=newer)
-    assert rendered.one("Deployment")["metadata"]["labels"]["helm.sh/chart"] == "flask-hello-1.0.1"
+    assert rendered.one("Deployment")["metadata"]["labels"]["helm.sh/chart"] == "flask-hello-9.9.9"
     assert rendered.one("Deployment")["spec"]["template"] == template(render)
 
 
@@ -89,7 +91,7 @@ def test_rollout_is_tuned_by_values(render: Render) -> None:
 
 def test_the_service_learns_where_it_runs_and_what_it_signs_with(render: Render) -> None:
     container = web(render)
-    assert container["envFrom"] == [{"configMapRef": {"name": render().one("ConfigMap")["metadata"]["name"]}}]
+    assert container["envFrom"] == [{"configMapRef": {"name": render().settings["metadata"]["name"]}}]
     assert {e["name"]: e["valueFrom"] for e in container["env"]} == {
         "APP_SECRET_KEY": {"secretKeyRef": {"name": "flask-hello", "key": "APP_SECRET_KEY"}},
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
@@ -109,7 +111,7 @@ def test_settings_reach_the_service(render: Render) -> None:
         "gunicorn.timeoutSeconds": 7,
         "gunicorn.keepAliveSeconds": 8,
     }
-    data = render(sets=sets).one("ConfigMap")["data"]
+    data = render(sets=sets).settings["data"]
     assert {name: value for name, value in data.items() if not name.startswith("FAULT_")} == {
         "APP_ENVIRONMENT": "lab",
         "APP_GREETING": 'Grüß "Gott": {{ x }} #1',
@@ -133,15 +135,28 @@ def test_only_tmp_is_writable(render: Render) -> None:
 def test_placement_and_annotations_come_from_values(render: Render) -> None:
     rendered = render(CHART / "ci" / "full-values.yaml")
     deployment = rendered.one("Deployment")["spec"]["template"]
-    test = rendered.one("Pod")["spec"]
+    assert deployment["spec"]["priorityClassName"] == "system-cluster-critical"
     assert deployment["metadata"]["annotations"]["example/note"] == "kept"
     assert "nodeAffinity" in deployment["spec"]["affinity"]
-    for spec in (deployment["spec"], test):
+    for spec in rendered.pod_specs:
         assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
         assert spec["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
         assert spec["imagePullSecrets"] == [{"name": "registry-credentials"}]
+    for spec in (deployment["spec"], *(pod["spec"] for pod in rendered.of("Pod"))):
         assert spec["serviceAccountName"] == "existing"
+
+
+def test_the_pull_policy_and_the_name_of_the_image_are_the_same_in_every_pod(render: Render) -> None:
+    sets = {"image.pullPolicy": "Always", "image.repository": "here/it", "preflight.enabled": True}
+    specs = render(sets=sets).pod_specs
+    assert len(specs) == 5
+    for spec in specs:
         assert spec["containers"][0]["imagePullPolicy"] == "Always"
+        assert spec["containers"][0]["image"] == "here/it:1.0.0"
+
+
+def test_a_pod_has_no_priority_class_unless_one_is_named(render: Render) -> None:
+    assert "priorityClassName" not in template(render)["spec"]
 
 
 def test_the_cpu_limit_can_be_taken_off(render: Render) -> None:
@@ -153,12 +168,21 @@ def test_spread_can_be_switched_off(render: Render) -> None:
     assert "topologySpreadConstraints" not in template(render, sets={"topologySpread.enabled": False})["spec"]
 
 
-def test_helm_test_asks_the_service_for_its_environment(render: Render) -> None:
-    rendered = render(sets={"environment": "lab", "service.port": 8000}, release="hello")
-    test = rendered.one("Pod")
-    assert test["spec"]["containers"][0]["command"] == [
-        "python", "-m", "app.check", "http://hello-flask-hello:8000", "--expect-environment", "lab",
-    ]  # fmt: skip
+CHECK = ["python", "-m", "app.check", "http://hello-flask-hello:8000"]
+
+
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ("service", ["--expect-environment", "lab"]),
+        ("pods", ["--expect-pods", "4"]),
+        ("settings", ["--expect-environment", "$(APP_ENVIRONMENT)", "--expect-greeting", "$(APP_GREETING)"]),
+    ],
+)
+def test_helm_test_asks_the_service_what_its_case_is_about(render: Render, case: str, options: list[str]) -> None:
+    rendered = render(sets={"environment": "lab", "service.port": 8000, "replicaCount": 4}, release="hello")
+    test = rendered.tests[case]
+    assert test["spec"]["containers"][0]["command"] == [*CHECK, *options]
     assert rendered.one("Service")["metadata"]["name"] == "hello-flask-hello"
     assert rendered.one("Service")["spec"]["ports"][0]["port"] == 8000
     assert test["spec"]["restartPolicy"] == "Never"
@@ -169,5 +193,48 @@ def test_helm_test_asks_the_service_for_its_environment(render: Render) -> None:
     }
 
 
+def test_the_options_of_helm_test_are_options_of_the_check(render: Render) -> None:
+    for pod in render().of("Pod"):
+        _python, _m, module, *arguments = pod["spec"]["containers"][0]["command"]
+        assert module == "app.check"
+        with pytest.raises(SystemExit) as ended:
+            check.main([*arguments, "--help"])
+        assert ended.value.code == 0
+
+
+def test_only_the_test_of_the_settings_reads_them_itself(render: Render) -> None:
+    rendered = render()
+    source = [{"configMapRef": {"name": rendered.settings["metadata"]["name"]}}]
+    read = {case: pod["spec"]["containers"][0].get("envFrom") for case, pod in rendered.tests.items()}
+    assert read == {"service": None, "pods": None, "settings": source}
+
+
+def test_helm_test_wants_an_answer_from_as_many_pods_as_the_autoscaler_keeps(render: Render) -> None:
+    sets = {"autoscaling.enabled": True, "autoscaling.minReplicas": 3}
+    assert render(sets=sets).tests["pods"]["spec"]["containers"][0]["command"][-1] == "3"
+
+
 def test_helm_test_can_be_switched_off(render: Render) -> None:
     assert render(sets={"tests.enabled": False}).of("Pod") == []
+
+
+def test_names_that_look_like_numbers_stay_names(render: Render) -> None:
+    sets = {
+        "image.pullSecrets": ["123"],
+        "serviceAccount.name": "1e3",
+        "priorityClassName": "0x10",
+        "preflight.enabled": True,
+        "metrics.dashboard": {"enabled": True, "label": "1"},
+        "ingress": {"enabled": True, "hosts": ["1.2"], "className": "4"},
+        "networkPolicy.enabled": False,
+    }
+    rendered = render(sets=sets | {"secret.create": False, "secret.existingSecret": "5"})
+    assert rendered.one("ServiceAccount")["metadata"]["name"] == "1e3"
+    assert rendered.one("Ingress")["spec"]["ingressClassName"] == "4"
+    assert rendered.one("Deployment")["spec"]["template"]["spec"]["priorityClassName"] == "0x10"
+    assert any("1" in each["metadata"]["labels"] for each in rendered.of("ConfigMap"))
+    for spec in rendered.pod_specs:
+        assert spec["imagePullSecrets"] == [{"name": "123"}]
+        assert spec.get("serviceAccountName", "1e3") == "1e3"
+        for variable in spec["containers"][0].get("env", []):
+            assert variable.get("valueFrom", {}).get("secretKeyRef", {"name": "5"})["name"] == "5"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from yamllint.config import YamlLintConfig
 
 from tests.chart.conftest import CHART, CI_VALUES, ROOT, Render
 from tests.chart.helm import Helm, Object
-from tests.chart.values_table import with_table
+from tests.chart.values_table import DOCS, MIGRATION, README, VALUES, migration_table, table, with_table
 
 ENVIRONMENTS = sorted(ROOT.glob("values-*.yaml"))
+CHART_YAML = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 LONG = "a" * 52
 
 
@@ -34,9 +36,10 @@ def stem(path: Path) -> str:
 )
 def test_objects_are_named_after_the_release(render: Render, release: str, name: str) -> None:
     rendered = render(release=release)
-    settings = rendered.one("ConfigMap")["metadata"]["name"]
+    settings = rendered.settings["metadata"]["name"]
     assert settings.startswith(f"{name}-")
-    assert {o["metadata"]["name"] for o in rendered.objects} == {name, settings, f"{name}-test"}
+    tests = {f"{name}-test-{case}" for case in ("pods", "service", "settings")}
+    assert {o["metadata"]["name"] for o in rendered.objects} == {name, settings, *tests}
 
 
 def test_long_release_names_that_differ_at_their_end_share_no_object(render: Render) -> None:
@@ -45,14 +48,15 @@ def test_long_release_names_that_differ_at_their_end_share_no_object(render: Ren
     assert max(map(len, first | second)) <= 63
 
 
-def test_every_object_carries_the_releases_labels_and_no_namespace(render: Render) -> None:
-    for each in render(release="hello", namespace="other").objects:
+@pytest.mark.parametrize("values", CI_VALUES, ids=stem)
+def test_every_object_carries_the_releases_labels_and_no_namespace(render: Render, values: Path) -> None:
+    for each in render(values, release="hello", namespace="other").objects:
         labels = each["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == "hello"
         assert labels["app.kubernetes.io/name"] == "flask-hello"
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
-        assert labels["app.kubernetes.io/version"] == "1.0.0"
-        assert labels["helm.sh/chart"] == "flask-hello-1.0.0"
+        assert labels["app.kubernetes.io/version"] == CHART_YAML["appVersion"]
+        assert labels["helm.sh/chart"] == f"flask-hello-{CHART_YAML['version']}"
         assert "namespace" not in each["metadata"]
 
 
@@ -90,7 +94,7 @@ def test_helm_lint_strict_finds_nothing(helm: Helm, values: Path | None) -> None
     file = ["--values", str(values)] if values else []
     output = helm.run("lint", "--strict", str(CHART), *file)
     findings = [line for line in output.splitlines() if line.startswith("[")]
-    assert findings == ["[INFO] Chart.yaml: icon is recommended"]
+    assert findings == []
 
 
 @pytest.mark.parametrize("values", CI_VALUES, ids=stem)
@@ -133,8 +137,13 @@ def test_chart_testing_finds_its_rules() -> None:
 
 
 def test_the_readmes_table_is_that_of_the_values() -> None:
-    readme = (CHART / "README.md").read_text(encoding="utf-8")
-    assert with_table(readme, (CHART / "values.yaml").read_text(encoding="utf-8")) == readme
+    readme = README.read_text(encoding="utf-8")
+    assert with_table(readme, "values", table(VALUES.read_text(encoding="utf-8"))) == readme
+
+
+def test_the_table_of_patches_is_that_of_the_tests() -> None:
+    docs = DOCS.read_text(encoding="utf-8")
+    assert with_table(docs, "migration", migration_table(MIGRATION.read_text(encoding="utf-8"))) == docs
 
 
 @pytest.mark.parametrize(
@@ -151,3 +160,40 @@ def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], sa
     notes = helm.notes(sets, release="hello")
     assert says in notes
     assert "helm test hello --namespace default" in notes
+    assert "kubectl --namespace default rollout status deployment/hello-flask-hello" in notes
+    assert "helm rollback hello REVISION --namespace default" in notes
+    assert re.search(
+        "helm uninstall leaves the pods of helm test.*\n *kubectl --namespace default delete pod"
+        " --selector app.kubernetes.io/instance=hello",
+        notes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "silent"),
+    [
+        ("default-values", "The key that signs cookies was made at random", "told to fail on purpose"),
+        (
+            "single-values",
+            "It is told to fail on purpose: faults.crashAfterSeconds, faults.latencySeconds",
+            "at random",
+        ),
+        ("full-values", "get service hello-flask-hello", "at random"),
+        ("ingress-values", "has the Ingress, hello.example, www.hello.example", "HTTPRoute"),
+        ("gateway-values", "has the HTTPRoute, hello.example", "Ingress"),
+        ("gateway-bare-values", "has the HTTPRoute, the Gateway's hosts", "Ingress"),
+    ],
+)
+def test_notes_speak_of_what_the_release_has_and_of_nothing_else(
+    helm: Helm, values: str, says: str, silent: str
+) -> None:
+    given = yaml.safe_load((CHART / "ci" / f"{values}.yaml").read_text(encoding="utf-8"))
+    notes = helm.notes(given, release="hello")
+    assert says in notes
+    assert silent not in notes
+
+
+def test_the_places_that_the_docs_name_are_there() -> None:
+    named = re.findall(r"`([\w./-]+/[\w./*-]*)`", DOCS.read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert [each for each in named if "*" not in each and not (ROOT / each).exists()] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 
-from tests.chart.api_server import serving
+from tests.chart.api_server import against, owned, serving
 from tests.chart.conftest import Render
 from tests.chart.helm import Rendered
 
@@ -19,18 +19,9 @@ def present(name: str) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "labels": {"app.kubernetes.io/managed-by": "Helm"},
-            "annotations": {"meta.helm.sh/release-name": "flask-hello", "meta.helm.sh/release-namespace": "default"},
-        },
+        "metadata": owned(name),
         "data": {"APP_SECRET_KEY": b64encode(KEPT.encode()).decode()},
     }
-
-
-def against(url: str) -> list[str]:
-    return ["--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url]
 
 
 def test_a_key_is_made_at_random_when_none_is_given(render: Render) -> None:

@@ -1,21 +1,24 @@
-"""The table of values in the chart's README, made from the `# --` comments of values.yaml.
+"""What is written twice, made from where it is written once: python -m tests.chart.values_table writes all of it anew.
 
-python -m tests.chart.values_table writes it anew.
+The `# --` comments of values.yaml are the table of values in the chart's README and the descriptions in its schema; the
+rows of kustomize/migration.yaml are a table in docs/chart.md.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-CHART = Path(__file__).parents[2] / "charts" / "flask-hello"
-BEGIN, END = "<!-- values: begin -->\n", "<!-- values: end -->\n"
+from tests.chart.helm import CHART, ROOT
+
+README, SCHEMA, VALUES = CHART / "README.md", CHART / "values.schema.json", CHART / "values.yaml"
+DOCS, MIGRATION = ROOT / "docs" / "chart.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
 _KEY = re.compile(r"( *)([A-Za-z-]+):")
 _COMMENT = "# -- "
 
@@ -47,13 +50,36 @@ def table(text: str) -> str:
     return f"| Value | Default | Meaning |\n|---|---|---|\n{rows}"
 
 
-def with_table(readme: str, values: str) -> str:
-    """The README with the table between its marks replaced."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def migration_table(text: str) -> str:
+    """Of a migration.yaml."""
+    rows = [
+        f"| {row['change']} | {_overlay(row)} | {', '.join(f'`{each}`' for each in _settings(row['values'], ''))} |\n"
+        for row in yaml.safe_load(text)
+    ]
+    return "| Change | In the overlay | In the values |\n|---|---|---|\n" + "".join(rows)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """The text with what stands between the marks of this name replaced."""
+    marks = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"While writing the table of values: README.md lacks the line {BEGIN!r} or {END!r}")
-    return f"{before}{begin}\n{table(values)}\n{end}{after}"
+        raise ValueError(f"While writing the table of {name}: the text lacks the line {marks[0]!r} or {marks[1]!r}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def with_descriptions(schema: dict[str, Any], values: str) -> dict[str, Any]:
+    """A values.schema.json whose values are described as in values.yaml; all else stays. KeyError: it lacks a value."""
+    new: dict[str, Any] = copy.deepcopy(schema)
+    for value in described(values):
+        node = new
+        for key in value.key.split("."):
+            node = node["properties"][key]
+        rest = {key: given for key, given in node.items() if key != "description"}
+        node.clear()
+        node.update({"description": value.description} | rest)
+    return new
 
 
 def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -64,7 +90,32 @@ def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def _overlay(row: dict[str, Any]) -> str:
+    """One line for each of the fields of a kustomization.yaml, or for the patch."""
+    if "patch" in row:
+        kind, rest = row["patch"]["kind"], {k: v for k, v in row["patch"].items() if k != "kind"}
+        return f"patch of the {kind}: `{_flow(rest)}`"
+    return ", ".join(f"`{key}: {_flow(value)}`" for key, value in row["overlay"].items())
+
+
+def _flow(value: Any) -> str:
+    # of a bare scalar YAML marks the end
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).strip().removesuffix("\n...")
+
+
+def _settings(values: dict[str, Any], prefix: str) -> Iterator[str]:
+    """`image.tag: 1.0.1` for every value; a list or a map of free keys is one value."""
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in ("nodeSelector", "affinity", "podAnnotations"):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {_flow(value)}"
+
+
 if __name__ == "__main__":
-    readme = CHART / "README.md"
-    values = (CHART / "values.yaml").read_text(encoding="utf-8")
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), values), encoding="utf-8")
+    values = VALUES.read_text(encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), "values", table(values)), encoding="utf-8")
+    described_schema = with_descriptions(json.loads(SCHEMA.read_text(encoding="utf-8")), values)
+    SCHEMA.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
+    rows = migration_table(MIGRATION.read_text(encoding="utf-8"))
+    DOCS.write_text(with_table(DOCS.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")

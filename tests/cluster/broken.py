@@ -13,6 +13,7 @@ from tests.cluster.site import Site
 
 _DEPLOYMENT = "charts/flask-hello/templates/deployment.yaml"
 _SERVICE = "charts/flask-hello/templates/service.yaml"
+_TEST = "charts/flask-hello/templates/tests/service.yaml"
 _IMAGE = 'image: {{ include "flask-hello.image" . | quote }}'
 # It isn't complete before it fails.
 _READY_FOR_LONG = {"minReadySeconds": 20, "progressDeadlineSeconds": 90}
@@ -131,7 +132,7 @@ def config_map_that_is_not_there(site: Site) -> None:
 
 
 def quota_without_room_for_a_surge(site: Site) -> None:
-    """Two pods of 128 MiB run; a test pod of 32 MiB still fits, a third server does not."""
+    """Two pods of 128 MiB run; a test pod of 64 MiB still fits, a third server does not."""
     quota = client.V1ResourceQuota(
         metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard={"requests.memory": "320Mi"})
     )
@@ -203,10 +204,8 @@ def hook_ends_with_an_error(site: Site) -> None:
 
 
 def helm_test_expects_something_else(site: Site) -> None:
-    expected = "--expect-environment\n        - "
-    [test] = (site.root / "charts/flask-hello/templates/tests").glob("*.yaml")
-    file = str(test.relative_to(site.root))
-    site.edit(file, f"{expected}{{{{ .Values.environment | quote }}}}", f"{expected}elsewhere")
+    expected = '"--expect-environment" '
+    site.edit(_TEST, f"{expected}.Values.environment", f'{expected}"elsewhere"')
 
 
 def half_of_the_answers_are_errors(site: Site) -> None:

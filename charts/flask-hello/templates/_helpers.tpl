@@ -15,11 +15,17 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What tells this release's pods from all others, for ever: selectors can't be changed. */}}
+{{/* What a pod is part of, and as what: (list . "server"), (list . "test"). */}}
+{{- define "flask-hello.identity" -}}
+{{- $top := first . -}}
+app.kubernetes.io/name: {{ $top.Chart.Name }}
+app.kubernetes.io/instance: {{ $top.Release.Name | quote }}
+app.kubernetes.io/component: {{ last . }}
+{{- end -}}
+
+{{/* What tells this release's servers from all other pods, for ever: selectors can't be changed. */}}
 {{- define "flask-hello.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/component: server
+{{ include "flask-hello.identity" (list . "server") }}
 {{- end -}}
 
 {{/* Labels that change with the chart: on every object but the Deployment's pods, which they would restart. */}}
@@ -63,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* Pods at least: what the PodDisruptionBudget has to leave room for. */}}
+{{/* Pods at least: what the PodDisruptionBudget has to leave room for, and what `helm test` wants to hear from. */}}
 {{- define "flask-hello.minReplicas" -}}
 {{- if .Values.autoscaling.enabled }}{{ .Values.autoscaling.minReplicas }}{{ else }}{{ .Values.replicaCount }}{{ end -}}
 {{- end -}}
@@ -86,4 +92,16 @@ privileged: false
 capabilities:
   drop:
     - ALL
+{{- end -}}
+
+{{/* Enough for a short program beside the service: a test or the preflight. */}}
+{{- define "flask-hello.checkResources" -}}
+requests:
+  cpu: 10m
+  memory: 64Mi
+  ephemeral-storage: 8Mi
+limits:
+  cpu: 500m
+  memory: 128Mi
+  ephemeral-storage: 32Mi
 {{- end -}}

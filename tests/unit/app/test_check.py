@@ -4,9 +4,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from secrets import token_hex
 
 import pytest
-from flask import Flask, abort, request
+from flask import Flask, Response, abort, request
 
 from app import create_app
 from app.check import main
@@ -38,9 +39,10 @@ def test_a_good_service_passes_with_a_line_for_each_check(
     [
         ("--expect-version", "1.2.4", "version is '1.2.3', expected '1.2.4'"),
         ("--expect-environment", "dev", "environment is 'prod', expected 'dev'"),
+        ("--expect-greeting", "Moin", "message is 'Hello from Kubernetes', expected 'Moin'"),
     ],
 )
-def test_another_version_or_environment_than_expected_fails(
+def test_another_version_environment_or_greeting_than_expected_fails(
     serve_in_thread: Serve, capsys: pytest.CaptureFixture[str], option: str, value: str, complaint: str
 ) -> None:
     assert main([serve_in_thread(service()), option, value]) == 1
@@ -102,6 +104,45 @@ def test_an_answer_that_is_not_this_service_fails(serve_in_thread: Serve, capsys
     other.add_url_rule("/<path:any>", view_func=lambda any: "[]")
     assert main([serve_in_thread(other)]) == 1
     assert "answered no JSON object" in capsys.readouterr().out
+
+
+def test_it_asks_until_the_expected_number_of_pods_has_answered(
+    serve_in_thread: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = service()
+    visits: list[str] = []
+
+    @app.after_request
+    def answer_as_another_pod_at_last(response: Response) -> Response:
+        if request.path == "/":
+            visits.append(request.path)
+            if len(visits) > 30:
+                response.set_data(response.get_data().replace(b"pod-1", b"pod-2"))
+        return response
+
+    assert main([serve_in_thread(app), "--expect-pods", "2"]) == 0
+    assert "31 answers from pod-1, pod-2" in capsys.readouterr().out
+
+
+def test_fewer_pods_than_expected_fail_after_the_deadline(
+    serve_in_thread: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([serve_in_thread(service()), "--expect-pods", "2", "--greetings", "3", "--deadline", "0"]) == 1
+    assert "3 answers came from 1 pods, expected 2: pod-1" in capsys.readouterr().out
+
+
+def test_pods_that_do_not_share_the_key_of_the_cookie_fail(
+    serve_in_thread: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = service()
+
+    @app.teardown_request
+    def sign_with_a_new_key(_error: BaseException | None) -> None:
+        app.secret_key = token_hex()
+
+    assert main([serve_in_thread(app)]) == 1
+    out = capsys.readouterr().out
+    assert "visits is 1 on visit 2 with one cookie: pod-1 do not sign with the same APP_SECRET_KEY" in out
 
 
 def test_what_is_not_a_url_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""The programs that the chart is checked with, built from their Go modules."""

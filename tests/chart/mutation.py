@@ -1,0 +1,240 @@
+"""Breaks the chart in one place at a time and sees whether its tests notice: python -m tests.chart.mutation --help
+
+A line of a template or of values.yaml is taken out, or one thing in it is turned round: true and false, a condition, a
+comparison, a number. A mutant that doesn't render is thrown away, for everyone would notice. The score is the share of
+the rest that a test notices. Who survives stands in survivors.yaml with a reason, or is a hole in the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import yaml
+
+from releaser.adapters.process import Process
+from releaser.adapters.tools import Tools
+from tests.chart.helm import CHART, CI_VALUES, ROOT, Helm, Refused
+from tests.fakes import Recorder
+
+HERE = Path(__file__).parent
+SURVIVORS = HERE / "survivors.yaml"
+DEADLINE_SECONDS = 900.0
+# Where a change is likely to be noticed is looked first.
+FIRST = {
+    "_contracts.tpl": "test_contracts.py",
+    "configmap.yaml": "test_old_settings.py",
+    "dashboard.yaml": "test_monitoring.py",
+    "extraobjects.yaml": "test_extras.py",
+    "hpa.yaml": "test_network_and_scale.py",
+    "httproute.yaml": "test_outside.py",
+    "ingress.yaml": "test_outside.py",
+    "networkpolicy.yaml": "test_network_and_scale.py",
+    "NOTES.txt": "test_project.py",
+    "pdb.yaml": "test_network_and_scale.py",
+    "preflight.yaml": "test_extras.py",
+    "prometheusrule.yaml": "test_checks_rules.py",
+    "secret.yaml": "test_secret_key.py",
+    "serviceaccount.yaml": "test_network_and_scale.py",
+    "servicemonitor.yaml": "test_monitoring.py",
+    "_test.tpl": "test_pods.py",
+}
+# The tests of what is rendered; not those that compare the chart's files with its documents.
+TESTS = (
+    "test_kustomize.py",
+    "test_checks_schema.py",
+    "test_objects.py",
+    "test_pods.py",
+    "test_network_and_scale.py",
+    "test_extras.py",
+    "test_outside.py",
+    "test_monitoring.py",
+    "test_checks_rules.py",
+    "test_secret_key.py",
+    "test_old_settings.py",
+    "test_project.py",
+    "test_contracts.py",
+    "test_schema.py",
+)
+_LEFT_OUT = "not table and not descriptions and not comment and not lint and not helm_3"
+
+_COMMENT = re.compile(r"\s*(#|\{\{- /\*|\{\{/\*)")
+_TURNED = {"eq": "ne", "ne": "eq", "gt": "ge", "ge": "gt", "lt": "le", "le": "lt", "and": "or", "or": "and"}
+
+
+class Outcome(Enum):
+    STILLBORN = "doesn't render"
+    NOTICED = "noticed"
+    SURVIVED = "survived"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One line of a file of the chart, and what stands there instead; None: nothing."""
+
+    file: str
+    line: int
+    old: str
+    new: str | None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.old.strip()} -> {self.new.strip() if self.new else '(nothing)'}"
+
+    @property
+    def known_as(self) -> str:
+        """Without the line's number, which changes with every edit."""
+        return f"{self.file} {self.old.strip()} -> {self.new.strip() if self.new else '(nothing)'}"
+
+
+def mutants(chart: Path = CHART) -> list[Mutant]:
+    files = [chart / "values.yaml", *sorted(p for p in (chart / "templates").rglob("*") if p.is_file())]
+    return [
+        Mutant(str(path.relative_to(chart)), number, line, new)
+        for path in files
+        for number, line in _lines(path.read_text(encoding="utf-8"))
+        for new in (None, *_turned(line))
+    ]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Those that aren't blank and no part of a comment."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        comment = inside or _COMMENT.match(line) is not None
+        inside = (comment and "/*" in line.rpartition("*/")[2]) or (inside and "*/" not in line)
+        if line.strip() and not comment:
+            yield number, line
+
+
+def _turned(line: str) -> Iterator[str]:
+    for word, other in (("true", "false"), ("false", "true")):
+        if re.search(rf"\b{word}\b", line):
+            yield re.sub(rf"\b{word}\b", other, line, count=1)
+            return
+    if match := re.search(r"(\{\{-? (?:else )?if )(.*?)( -?\}\})", line):
+        yield line[: match.start()] + f"{match[1]}not ({match[2]}){match[3]}" + line[match.end() :]
+    if match := re.search(r"[ (](eq|ne|gt|ge|lt|le|and|or) (?=[(.$])", line):
+        yield line[: match.start(1)] + _TURNED[match[1]] + line[match.end(1) :]
+    # not how far something is indented
+    if match := re.search(r"(?<!nindent )(?<![\w./\"$:-])(\d+)(?![\w.])", line):
+        yield line[: match.start(1)] + str(int(match[1]) + 1) + line[match.end(1) :]
+
+
+def try_out(mutant: Mutant, helm: Helm) -> Outcome:
+    with tempfile.TemporaryDirectory() as name:
+        chart = Path(name) / CHART.name
+        shutil.copytree(CHART, chart)
+        _write(mutant, chart)
+        if not _renders(chart, helm):
+            return Outcome.STILLBORN
+        return Outcome.NOTICED if _noticed(mutant, chart) else Outcome.SURVIVED
+
+
+def _write(mutant: Mutant, chart: Path) -> None:
+    path = chart / mutant.file
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[mutant.line - 1 : mutant.line] = [] if mutant.new is None else [mutant.new + "\n"]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _renders(chart: Path, helm: Helm) -> bool:
+    """With its own values and with those that ask for most."""
+    try:
+        for values in (None, *(path for path in CI_VALUES if path.stem in ("full-values", "gateway-values"))):
+            helm.render(values, chart=chart)
+    except Refused:
+        return False
+    return True
+
+
+def _noticed(mutant: Mutant, chart: Path) -> bool:
+    first = FIRST.get(Path(mutant.file).name)
+    ordered = sorted(TESTS, key=lambda name: name != first)
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", _LEFT_OUT]
+        + [str(HERE / name) for name in ordered],
+        cwd=ROOT,
+        env=os.environ | {"CHART_DIRECTORY": str(chart)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert finished.returncode in (0, 1), finished.stdout + finished.stderr
+    return finished.returncode == 1
+
+
+def explained() -> dict[str, str]:
+    """Survivors that are meant to survive, and why."""
+    listed = yaml.safe_load(SURVIVORS.read_text(encoding="utf-8")) or []
+    return {entry["mutant"]: entry["why"] for entry in listed}
+
+
+def helm(home: Path) -> Helm:
+    return Helm(str(os.environ.get("HELM") or Tools(Process(Recorder())).path("helm")), home)
+
+
+def report(outcomes: dict[Mutant, Outcome], seconds: float) -> str:
+    counts = {outcome: sum(each is outcome for each in outcomes.values()) for outcome in Outcome}
+    lived = counts[Outcome.NOTICED] + counts[Outcome.SURVIVED]
+    why = explained()
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    rows = [
+        f"| `{str(mutant).replace('|', chr(92) + '|')}` | {why.get(mutant.known_as, '**a hole in the tests**')} |"
+        for mutant, outcome in outcomes.items()
+        if outcome is Outcome.SURVIVED
+    ]
+    return "\n".join(
+        [
+            "# What the chart's tests notice",
+            "",
+            f"`make mutation`, {day}, {seconds / 60:.0f} min on {os.cpu_count()} cores.",
+            "",
+            f"Of {len(outcomes)} mutants {counts[Outcome.STILLBORN]} don't render. Of the other {lived} the tests "
+            f"notice {counts[Outcome.NOTICED]}: {100 * counts[Outcome.NOTICED] / max(lived, 1):.1f} %.",
+            "",
+            "| Survivor | Why |",
+            "| --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chart.mutation", description="Do the chart's tests notice?")
+    parser.add_argument("--report", type=Path, help="where to write the report (default: standard output)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth mutant")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    options = parser.parse_args()
+    began = time.monotonic()
+    outcomes: dict[Mutant, Outcome] = {}
+    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.workers) as pool:
+        runner = helm(Path(home))
+        chosen = mutants()[:: options.every]
+        for mutant, outcome in zip(chosen, pool.map(lambda each: try_out(each, runner), chosen), strict=True):
+            outcomes[mutant] = outcome
+            print(f"{outcome.value:15} {mutant}", flush=True)  # noqa: T201
+    text = report(outcomes, time.monotonic() - began)
+    if options.report:
+        options.report.write_text(text, encoding="utf-8")
+    else:
+        print(text)  # noqa: T201
+    unexplained = [
+        each for each, outcome in outcomes.items() if outcome is Outcome.SURVIVED and each.known_as not in explained()
+    ]
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
