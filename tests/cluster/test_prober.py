@@ -99,7 +99,8 @@ def test_a_pod_that_is_killed_is_told_by_the_receipt(released: Site, image: str)
         await_sent(probing, 10)
         released.core.delete_namespaced_pod(pod.metadata.name, released.namespace, grace_period_seconds=0)
         await_no_probe_pod(released)
-    assert probing.receipt.trouble.startswith("the prober's last line is missing")
+    # kubelet may still have let it write that line
+    assert probing.receipt.trouble.startswith(("the prober's last line is missing", "the prober ended too soon"))
     assert probing.receipt.sent >= 10  # what was known by then
 
 
