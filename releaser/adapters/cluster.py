@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -126,10 +126,11 @@ class Cluster:
                     label_selector=f"owner=helm,name={release},version={number}",
                     timeout_seconds=max(1, min(int(left), _WATCH_SECONDS)),
                 )
-                for change in changes:
-                    status = (change["object"].metadata.labels or {}).get("status", "")
-                    if change["type"] == "DELETED" or not status.startswith("pending-"):
-                        return True
+                with closing(changes):
+                    for change in changes:
+                        status = (change["object"].metadata.labels or {}).get("status", "")
+                        if change["type"] == "DELETED" or not status.startswith("pending-"):
+                            return True
         return False
 
     def entries(self, namespace: str, release: str) -> dict[int, str]:
@@ -225,10 +226,11 @@ class Cluster:
                 pod, namespace, container=container, follow=True, tail_lines=lines, _preload_content=False
             )
             rest = b""
-            for chunk in response.stream(amt=None, decode_content=False):
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    yield line.decode(errors="replace")
+            with closing(response):
+                for chunk in response.stream(amt=None, decode_content=False):
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line.decode(errors="replace")
 
     # -- the rollout ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,12 +153,13 @@ class ServiceProber:
                 timeout_seconds=_START_SECONDS,
                 _request_timeout=_START_SECONDS + _REQUEST_SECONDS,
             )
-            for change in changes:
-                running, fatal, last = _state(change["object"])
-                if running:
-                    return
-                if fatal:
-                    break
+            with closing(changes):
+                for change in changes:
+                    running, fatal, last = _state(change["object"])
+                    if running:
+                        return
+                    if fatal:
+                        break
         raise EnvironmentUnfit(
             f"While {doing}: {last}", hint=f"kubectl --context {self._cluster.context} -n {namespace} get events"
         )
