@@ -49,8 +49,8 @@ class Rendered:
 
     @property
     def tests(self) -> dict[str, Object]:
-        """Pods of `helm test` by their cases."""
-        return {o["metadata"]["name"].rpartition("-")[2]: o for o in self.of("Pod")}
+        """Containers of `helm test` by their cases."""
+        return {each["name"]: each for each in self.one("Pod")["spec"]["containers"]}
 
     @property
     def pod_specs(self) -> list[Object]:
@@ -94,7 +94,7 @@ class Helm:
         file = ["--values", str(values)] if values else []
         argv = ["template", release, str(chart), "--namespace", namespace, *file, *more]
         text = self.run(*argv, values=nested(sets or {}))
-        return Rendered(text, tuple(o for o in yaml.safe_load_all(text) if o))
+        return Rendered(text, tuple(o for o in yaml.load_all(text, Loader=yaml.CSafeLoader) if o))
 
     def notes(self, sets: Mapping[str, Any], *, release: str = RELEASE) -> str:
         """What `helm install` says at its end."""

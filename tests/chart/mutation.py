@@ -48,7 +48,7 @@ FIRST = {
     "secret.yaml": "test_secret_key.py",
     "serviceaccount.yaml": "test_network_and_scale.py",
     "servicemonitor.yaml": "test_monitoring.py",
-    "_test.tpl": "test_pods.py",
+    "check.yaml": "test_pods.py",
 }
 # The tests of what is rendered; not those that compare the chart's files with its documents.
 TESTS = (

@@ -149,10 +149,9 @@ def test_placement_and_annotations_come_from_values(render: Render) -> None:
 def test_the_pull_policy_and_the_name_of_the_image_are_the_same_in_every_pod(render: Render) -> None:
     sets = {"image.pullPolicy": "Always", "image.repository": "here/it", "preflight.enabled": True}
     specs = render(sets=sets).pod_specs
-    assert len(specs) == 5
-    for spec in specs:
-        assert spec["containers"][0]["imagePullPolicy"] == "Always"
-        assert spec["containers"][0]["image"] == "here/it:1.0.0"
+    assert len(specs) == 3
+    for container in (each for spec in specs for each in spec["containers"]):
+        assert (container["imagePullPolicy"], container["image"]) == ("Always", "here/it:1.0.0")
 
 
 def test_a_pod_has_no_priority_class_unless_one_is_named(render: Render) -> None:
@@ -181,10 +180,13 @@ CHECK = ["python", "-m", "app.check", "http://hello-flask-hello:8000"]
 )
 def test_helm_test_asks_the_service_what_its_case_is_about(render: Render, case: str, options: list[str]) -> None:
     rendered = render(sets={"environment": "lab", "service.port": 8000, "replicaCount": 4}, release="hello")
-    test = rendered.tests[case]
-    assert test["spec"]["containers"][0]["command"] == [*CHECK, *options]
+    assert rendered.tests[case]["command"] == [*CHECK, *options]
     assert rendered.one("Service")["metadata"]["name"] == "hello-flask-hello"
     assert rendered.one("Service")["spec"]["ports"][0]["port"] == 8000
+
+
+def test_the_pod_of_helm_test_ends_and_is_kept_for_its_logs(render: Render) -> None:
+    test = render().one("Pod")
     assert test["spec"]["restartPolicy"] == "Never"
     assert test["spec"]["activeDeadlineSeconds"] < 300
     assert test["metadata"]["annotations"] == {
@@ -194,8 +196,8 @@ def test_helm_test_asks_the_service_what_its_case_is_about(render: Render, case:
 
 
 def test_the_options_of_helm_test_are_options_of_the_check(render: Render) -> None:
-    for pod in render().of("Pod"):
-        _python, _m, module, *arguments = pod["spec"]["containers"][0]["command"]
+    for container in render().tests.values():
+        _python, _m, module, *arguments = container["command"]
         assert module == "app.check"
         with pytest.raises(SystemExit) as ended:
             check.main([*arguments, "--help"])
@@ -205,13 +207,13 @@ def test_the_options_of_helm_test_are_options_of_the_check(render: Render) -> No
 def test_only_the_test_of_the_settings_reads_them_itself(render: Render) -> None:
     rendered = render()
     source = [{"configMapRef": {"name": rendered.settings["metadata"]["name"]}}]
-    read = {case: pod["spec"]["containers"][0].get("envFrom") for case, pod in rendered.tests.items()}
+    read = {case: container.get("envFrom") for case, container in rendered.tests.items()}
     assert read == {"service": None, "pods": None, "settings": source}
 
 
 def test_helm_test_wants_an_answer_from_as_many_pods_as_the_autoscaler_keeps(render: Render) -> None:
     sets = {"autoscaling.enabled": True, "autoscaling.minReplicas": 3}
-    assert render(sets=sets).tests["pods"]["spec"]["containers"][0]["command"][-1] == "3"
+    assert render(sets=sets).tests["pods"]["command"][-1] == "3"
 
 
 def test_helm_test_can_be_switched_off(render: Render) -> None:

@@ -38,8 +38,7 @@ def test_objects_are_named_after_the_release(render: Render, release: str, name:
     rendered = render(release=release)
     settings = rendered.settings["metadata"]["name"]
     assert settings.startswith(f"{name}-")
-    tests = {f"{name}-test-{case}" for case in ("pods", "service", "settings")}
-    assert {o["metadata"]["name"] for o in rendered.objects} == {name, settings, *tests}
+    assert {o["metadata"]["name"] for o in rendered.objects} == {name, settings, f"{name}-test"}
 
 
 def test_long_release_names_that_differ_at_their_end_share_no_object(render: Render) -> None:

@@ -13,7 +13,7 @@ from tests.cluster.site import Site
 
 _DEPLOYMENT = "charts/flask-hello/templates/deployment.yaml"
 _SERVICE = "charts/flask-hello/templates/service.yaml"
-_TEST = "charts/flask-hello/templates/tests/service.yaml"
+_TEST = "charts/flask-hello/templates/tests/check.yaml"
 _IMAGE = 'image: {{ include "flask-hello.image" . | quote }}'
 # It isn't complete before it fails.
 _READY_FOR_LONG = {"minReadySeconds": 20, "progressDeadlineSeconds": 90}
@@ -132,9 +132,9 @@ def config_map_that_is_not_there(site: Site) -> None:
 
 
 def quota_without_room_for_a_surge(site: Site) -> None:
-    """Two pods of 128 MiB run; a test pod of 64 MiB still fits, a third server does not."""
+    """Two pods of 128 MiB run; the tests' 96 MiB still fit, a third server does not."""
     quota = client.V1ResourceQuota(
-        metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard={"requests.memory": "320Mi"})
+        metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard={"requests.memory": "360Mi"})
     )
     site.core.create_namespaced_resource_quota(site.namespace, quota)
 

@@ -98,7 +98,7 @@ capabilities:
 {{- define "flask-hello.checkResources" -}}
 requests:
   cpu: 10m
-  memory: 64Mi
+  memory: 32Mi
   ephemeral-storage: 8Mi
 limits:
   cpu: 500m
