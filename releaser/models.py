@@ -364,10 +364,28 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """What went into each node: the way it took, how many bytes (None: nobody counted) and how many of the image's
+    layers. With several nodes it is the one that lacked most."""
+
+    way: str
+    bytes_sent: int | None = None
+    layers_sent: int = 0
+    layers: int = 0
+
+    def __str__(self) -> str:
+        if self.bytes_sent is None:
+            return self.way
+        return f"{self.bytes_sent / 1e6:.1f} MB, {self.layers_sent} of {self.layers} layers, {self.way}"
+
+
+@dataclass(frozen=True)
 class Loaded:
+    """`sent` is None when the target had the image."""
+
     image: Image
     target: str
-    sent: bool
+    sent: Sent | None
     elapsed_seconds: float
 
 

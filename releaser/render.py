@@ -44,7 +44,12 @@ def _built(built: models.Built) -> list[RenderableType]:
 
 
 def _loaded(loaded: models.Loaded) -> list[RenderableType]:
-    return [f"{loaded.image.ref}  {'sent to' if loaded.sent else 'already in'} {loaded.target}"]
+    if loaded.sent is None:
+        return [f"{loaded.image.ref}  already in {loaded.target}"]
+    return [
+        f"{loaded.image.ref}  sent to {loaded.target}",
+        f"{loaded.sent} ({duration(loaded.elapsed_seconds)})",
+    ]
 
 
 def _linted(linted: models.Linted) -> list[RenderableType]:

@@ -73,9 +73,9 @@ class Wiring:
         return Workshop(self.charts, self.images, self.node(environment))
 
     def node(self, environment: Environment) -> Node:
-        from releaser.adapters.node import MinikubeNode
+        from releaser.adapters.node import MinikubeNodes
 
-        return MinikubeNode(self.process, self.tools, environment.context)
+        return MinikubeNodes(self.process, self.tools, environment.context, self._reporter)
 
     def target(self, project: Project, environment: Environment) -> Target:
         from releaser.adapters.cluster import Cluster

@@ -25,6 +25,7 @@ from releaser.models import (
     PodState,
     Receipt,
     ReplicaSetState,
+    Sent,
     Snapshot,
     StepEnded,
     TestRun,
@@ -461,12 +462,13 @@ class FakeNode:
         self.images: dict[str, str] = {}
         self.loads = 0
 
-    def image_id(self, ref: str) -> str:
-        return self.images.get(ref, "")
+    def image_ids(self, *refs: str) -> tuple[str, ...]:
+        return tuple(self.images.get(ref, "") for ref in refs)
 
-    def load(self, image: Image) -> None:
+    def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
         self.images[image.ref] = image.id
         self.loads += 1
+        return Sent("from nowhere", 1_500_000, 1, 4)
 
     def tag(self, image: Image, ref: str) -> None:
         self.images[ref] = self.images[image.ref]

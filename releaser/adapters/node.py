@@ -1,61 +1,153 @@
-"""The image store inside Minikube's node."""
+"""The image stores inside Minikube's nodes: what they have is asked of them, and only the rest is sent."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
-from releaser.adapters.process import Process
+from releaser.adapters.exporter import Exporter
+from releaser.adapters.machines import Machine, machines
+from releaser.adapters.process import Finished, Process, failed
+from releaser.adapters.runtimes import RUNTIMES, Held, Runtime, full_name
 from releaser.adapters.tools import Tools
 from releaser.errors import EnvironmentUnfit
-from releaser.models import Image
+from releaser.layers import DAMAGED
+from releaser.models import Image, Note, Reporter, Sent
 
+_LOOK_SECONDS = 60.0
 _LOAD_SECONDS = 900.0
 
+_Result = TypeVar("_Result")
 
-class MinikubeNode:
-    """A Minikube profile's node; the profile has the kube context's name, as Minikube makes them."""
 
-    def __init__(self, process: Process, tools: Tools, profile: str) -> None:
+@dataclass(frozen=True)
+class _Store:
+    """One node's."""
+
+    machine: Machine
+    runtime: Runtime
+
+
+class MinikubeNodes:
+    """A Minikube profile's nodes; the profile has the kube context's name, as Minikube makes them.
+
+    A node that releaser can't look into is served by `minikube image load`, which sends everything.
+    """
+
+    def __init__(self, process: Process, tools: Tools, profile: str, reporter: Reporter) -> None:
         self._process = process
         self._tools = tools
+        self._reporter = reporter
+        self._exporter = Exporter()
         self.profile = profile
 
     @property
     def target(self) -> str:
         return f"Minikube {self.profile}"
 
-    def image_id(self, ref: str) -> str:
-        """Config digest (sha256:...) that the tag resolves to in the node; empty when it is not there."""
-        for entry in self._list():
-            if _full(ref) in entry["repoTags"] or ref in entry["repoTags"]:
-                return f"sha256:{entry['id'].removeprefix('sha256:')}"
-        return ""
+    def image_ids(self, *refs: str) -> tuple[str, ...]:
+        """Config digests (sha256:...) that the tags resolve to, the same in every node; empty for one that isn't."""
+        listed = [held.images for held in self._look()]
+        found = [{images.get(full_name(ref), "") for images in listed} for ref in refs]
+        return tuple(ids.pop() if len(ids) == 1 else "" for ids in found)
 
-    def load(self, image: Image) -> None:
-        """Copy the image from the local Docker engine and prove that the tag resolves to it in the node."""
-        self._minikube("image", "load", image.ref, "--daemon=true", doing=f"loading {image.ref} into {self.target}")
+    def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
+        """Copy from the local Docker engine what the nodes lack of the image, and prove that the tag resolves to it in
+        each of them.
+
+        Raises EnvironmentUnfit for a full disk, for an image that differs from its digest and for a node that can't be
+        reached; what has arrived by then need not be sent again.
+        """
+        sent = self._send(image, on_progress)
         self._prove(image, image.ref)
+        return sent
 
     def tag(self, image: Image, ref: str) -> None:
-        """A second name for an image that the node has. containerd knows only full names, and Minikube is silent when
-        one isn't found."""
-        self._minikube("image", "tag", _full(image.ref), _full(ref), doing=f"tagging {image.ref} as {ref}")
+        """A second name for an image that the nodes have. containerd knows only full names."""
+        doing = f"tagging {image.ref} as {ref} in {self.target}"
+        for store in self._stores():
+            argv = store.machine.command(*store.runtime.tag, full_name(image.ref), full_name(ref))
+            self._process.run(argv, doing=doing, deadline_seconds=_LOOK_SECONDS)
+        if not self._stores():
+            self._minikube("image", "tag", full_name(image.ref), full_name(ref), doing=doing)
         self._prove(image, ref)
 
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def _stores(self) -> list[_Store]:
+        """Of all nodes, or none when one of them can't be looked into."""
+        found = machines(self.profile)
+        if not all(machine.runtime in RUNTIMES for machine in found):
+            return []
+        return [_Store(machine, RUNTIMES[machine.runtime]) for machine in found]
+
+    def _look(self) -> list[Held]:
+        stores = self._stores()
+        if stores:
+            return _at_once(self._look_into, stores)
+        output = self._minikube("image", "ls", "--format", "json", doing=f"listing the images of {self.target}")
+        entries = json.loads(output or "[]")
+        ids = {tag: f"sha256:{each['id'].removeprefix('sha256:')}" for each in entries for tag in each["repoTags"]}
+        return [Held({full_name(tag): image_id for tag, image_id in ids.items()})]
+
+    def _look_into(self, store: _Store) -> Held:
+        finished = self._process.run(
+            store.machine.command("sh", "-c", store.runtime.look),
+            doing=f"looking for images in {store.machine.name}",
+            deadline_seconds=_LOOK_SECONDS,
+            hint="releaser up starts the local Minikube",
+        )
+        return store.runtime.read(finished.stdout)
+
     def _prove(self, image: Image, ref: str) -> None:
-        arrived = self.image_id(ref)
+        [arrived] = self.image_ids(ref)
         if arrived != image.id:
             raise EnvironmentUnfit(
-                f"While naming {ref} in {self.target}: the node has {arrived or 'nothing'} under that name",
-                detail=f"Docker has {image.id}",
+                f"While naming {ref} in {self.target}: not every node has the image under that name",
+                detail=f"Docker has {image.id}, the nodes have {arrived or 'nothing, or not the same'}",
                 hint=f"minikube -p {self.profile} image rm {ref}, then load again",
             )
 
-    def _list(self) -> list[dict[str, Any]]:
-        output = self._minikube("image", "ls", "--format", "json", doing=f"listing the images of {self.target}")
-        entries: list[dict[str, Any]] = json.loads(output or "[]")
-        return entries
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def _send(self, image: Image, on_progress: Callable[[str], None]) -> Sent:
+        stores = self._stores()
+        if not stores:
+            self._reporter.emit(Note(f"{self.target} can't be looked into: `minikube image load` sends everything"))
+            doing = f"loading {image.ref} into {self.target}"
+            self._minikube("image", "load", image.ref, "--daemon=true", doing=doing)
+            return Sent("whole, by minikube image load")
+        layers = self._exporter.layers_of(image)
+        progress = _Progress(on_progress)
+        sent = _at_once(lambda store: self._send_to(store, image, layers, progress), stores)
+        return max(sent, key=lambda each: each.layers_sent)
+
+    def _send_to(self, store: _Store, image: Image, layers: Sequence[str], progress: _Progress) -> Sent:
+        """By the first way that gets through; the error of the last one is raised when none does."""
+        name = store.machine.name
+        doing = f"loading {image.ref} into {name}"
+        have = self._look_into(store).of(layers)
+        error: EnvironmentUnfit | None = None
+        for way in self._exporter.ways(image, full_name(image.ref), have, store.runtime.layout):
+            source, sink = self._process.pipe(
+                way.argv,
+                store.machine.command(*store.runtime.receive),
+                doing=doing,
+                deadline_seconds=_LOAD_SECONDS,
+                on_line=lambda line: progress.read(name, line),
+            )
+            if source.exit_status == sink.exit_status == 0:
+                lacking = len(layers) - len(have) if way.partial else len(layers)
+                return Sent(way.what, progress.sent(name), lacking, len(layers))
+            error = _why(source, sink, doing, image, name)
+            if source.exit_status == DAMAGED or "no space left on device" in error.detail:
+                break
+        assert error is not None  # there is always a last way
+        raise error
 
     def _minikube(self, *arguments: str, doing: str) -> str:
         return self._process.run(
@@ -66,9 +158,59 @@ class MinikubeNode:
         ).stdout
 
 
-def _full(ref: str) -> str:
-    """`web:1` is short for docker.io/library/web:1, `team/web:1` for docker.io/team/web:1; a host makes a name full."""
-    first, slash, _ = ref.partition("/")
-    if not slash:
-        return f"docker.io/library/{ref}"
-    return ref if "." in first or ":" in first or first == "localhost" else f"docker.io/{ref}"
+class _Progress:
+    """How much of how many bytes has gone into each node, from the lines that releaser/layers.py writes."""
+
+    def __init__(self, on_progress: Callable[[str], None]) -> None:
+        self._on_progress = on_progress
+        self._counted: dict[str, tuple[int, int]] = {}
+
+    def read(self, node: str, line: str) -> None:
+        with suppress(ValueError, KeyError, TypeError):  # other programs write what they like
+            told = json.loads(line)
+            self._counted[node] = (told["sent"], told["of"])
+            sent, total = (sum(column) / 1e6 for column in zip(*list(self._counted.values()), strict=True))
+            self._on_progress(f"{sent:.1f} of {total:.1f} MB")
+
+    def sent(self, node: str) -> int | None:
+        return self._counted.get(node, (None,))[0]
+
+
+def _why(source: Finished, sink: Finished, doing: str, image: Image, node: str) -> EnvironmentUnfit:
+    """The error of a transfer that failed: the node's word before the local one, which follows from it."""
+    if source.exit_status == DAMAGED:
+        return EnvironmentUnfit(
+            f"While {doing}: Docker's copy of the image is damaged",
+            detail=source.stderr,
+            hint=f"docker image rm --force {image.ref}, then build it again",
+        )
+    if "no space left on device" in sink.stdout:
+        return EnvironmentUnfit(
+            f"While {doing}: the node's disk is full",
+            detail=sink.stdout,
+            hint=f"`releaser prune` removes images that nobody needs any more; docker exec {node} df -h shows the rest",
+        )
+    return failed(sink if sink.exit_status > 0 else source, doing, "releaser up mends the local Minikube")
+
+
+def _at_once(work: Callable[[_Store], _Result], stores: Sequence[_Store]) -> list[_Result]:
+    """For every node at the same time. An interrupt doesn't wait for those under way: they end with us."""
+    if len(stores) == 1:
+        return [work(stores[0])]
+    results: dict[str, _Result] = {}
+    errors: list[BaseException] = []
+
+    def run(store: _Store) -> None:
+        try:
+            results[store.machine.name] = work(store)
+        except BaseException as exc:  # raised again where everybody waits
+            errors.append(exc)
+
+    threads = [threading.Thread(target=run, args=(store,), daemon=True) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [results[store.machine.name] for store in stores]

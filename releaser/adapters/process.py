@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from releaser.errors import ToolFailed, ToolMissing, ToolTimeout
 from releaser.models import CommandRan, Reporter
@@ -67,7 +68,7 @@ class Process:
             _words(argv), process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")
         )
         if check and finished.exit_status != 0:
-            raise _failed(finished, doing, hint)
+            raise failed(finished, doing, hint)
         return finished
 
     def stream(
@@ -117,7 +118,65 @@ class Process:
         if expired.is_set():
             raise _timed_out(argv, doing, deadline_seconds)
         if status != 0:
-            raise _failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
+            raise failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
+
+    def pipe(
+        self,
+        source: Sequence[str | Path],
+        sink: Sequence[str | Path],
+        *,
+        doing: str,
+        deadline_seconds: float,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> tuple[Finished, Finished]:
+        """Run both to their ends, the first's output being the second's input; `on_line` sees the lines that the first
+        writes to stderr. Both are tied to us. Raises ToolMissing and ToolTimeout; how they ended is the caller's.
+        """
+        giver = self._start(source, doing, stdin=False, stderr=subprocess.PIPE, env=None, cwd=None, tied=True)
+        try:
+            taker = self._start(
+                sink, doing, stdin=giver.stdout, stderr=subprocess.STDOUT, env=None, cwd=None, tied=True
+            )
+        except BaseException:
+            _kill(giver)
+            raise
+        assert giver.stdout is not None and giver.stderr is not None
+        giver.stdout.close()  # the taker's end remains: when that one goes, the giver gets SIGPIPE
+        said: list[str] = []
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _signal(giver, signal.SIGKILL)
+            _signal(taker, signal.SIGKILL)
+
+        timer = threading.Timer(deadline_seconds, expire)
+        reader = threading.Thread(target=lambda: said.extend(_lines(taker)), daemon=True)
+        timer.daemon = True
+        timer.start()
+        reader.start()
+        told: list[str] = []
+        try:
+            for raw in giver.stderr:
+                told = [*told[-19:], raw.decode(errors="replace").rstrip()]
+                on_line(told[-1])
+            giver.wait()
+            taker.wait()
+            reader.join()
+        except BaseException:
+            _kill(giver)
+            _kill(taker)
+            raise
+        finally:
+            timer.cancel()
+            _close(giver)
+            _close(taker)
+        if expired.is_set():
+            raise _timed_out(source, doing, deadline_seconds)
+        return (
+            Finished(_words(source), giver.returncode, "", "\n".join(told)),
+            Finished(_words(sink), taker.returncode, "\n".join(said), ""),
+        )
 
     @contextmanager
     def running(self, argv: Sequence[str | Path], *, doing: str) -> Iterator[Iterator[str]]:
@@ -169,7 +228,7 @@ class Process:
         argv: Sequence[str | Path],
         doing: str,
         *,
-        stdin: bool,
+        stdin: bool | IO[bytes] | None,
         stderr: int,
         env: Mapping[str, str] | None,
         cwd: Path | None,
@@ -181,7 +240,7 @@ class Process:
             # A session of its own: Ctrl-C reaches releaser alone, which decides what its children do.
             return subprocess.Popen(
                 [*_tie(words[0]), *words] if tied else words,
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdin=_input(stdin),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, **(env or {})},
@@ -215,6 +274,12 @@ def _setpriv() -> str | None:
         return None
     probe = subprocess.run([path, "--pdeathsig", "TERM", "true"], capture_output=True, timeout=10, check=False)
     return path if probe.returncode == 0 else None
+
+
+def _input(stdin: bool | IO[bytes] | None) -> int | IO[bytes]:
+    if isinstance(stdin, bool) or stdin is None:
+        return subprocess.PIPE if stdin else subprocess.DEVNULL
+    return stdin
 
 
 def _words(argv: Sequence[str | Path]) -> tuple[str, ...]:
@@ -260,7 +325,8 @@ def _timed_out(argv: Sequence[str | Path], doing: str, deadline_seconds: float) 
     )
 
 
-def _failed(finished: Finished, doing: str, hint: str) -> ToolFailed:
+def failed(finished: Finished, doing: str, hint: str) -> ToolFailed:
+    """What `run` raises of a program that ended badly."""
     status = finished.exit_status
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
     return ToolFailed(

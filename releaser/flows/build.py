@@ -27,13 +27,11 @@ def load(project: Project, image: Image, node: Node, reporter: Reporter) -> Load
     The first image of an app version also gets the plain version as its tag, which is what the chart names by default:
     `helm install` without values finds it. That tag is never moved to other content.
     """
-    with step(reporter, "load image") as running:
-        sent = node.image_id(image.ref) != image.id
-        if sent:
-            node.load(image)
-        running.detail = f"{'into' if sent else 'already in'} {node.target}"
     release_ref = f"{image.repository}:{app_version(project)}"
-    named = node.image_id(release_ref)
+    with step(reporter, "load image") as running:
+        there, named = node.image_ids(image.ref, release_ref)
+        sent = None if there == image.id else node.load(image, running.progress)
+        running.detail = f"into {node.target}  {sent}" if sent else f"already in {node.target}"
     if not named:
         node.tag(image, release_ref)
     elif named != image.id:

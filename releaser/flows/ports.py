@@ -11,7 +11,7 @@ from typing import Protocol
 from releaser.incident import Incident
 from releaser.lease import Lease
 from releaser.ledger import HelmRevision
-from releaser.models import Image, ObjectEvent, PodState, Receipt, Snapshot, TestRun, Values
+from releaser.models import Image, ObjectEvent, PodState, Receipt, Sent, Snapshot, TestRun, Values
 from releaser.objects import Body, Comparison, KubeObject, Prediction
 
 
@@ -103,9 +103,11 @@ class Node(Protocol):
     @property
     def target(self) -> str: ...
 
-    def image_id(self, ref: str) -> str: ...
+    def image_ids(self, *refs: str) -> tuple[str, ...]:
+        """Config digests that the tags resolve to; empty for one that isn't there."""
+        ...
 
-    def load(self, image: Image) -> None: ...
+    def load(self, image: Image, on_progress: Callable[[str], None] = ...) -> Sent: ...
 
     def tag(self, image: Image, ref: str) -> None: ...
 

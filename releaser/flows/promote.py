@@ -49,7 +49,7 @@ def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
                 hint=f"releaser deploy {name}, then promote",
             )
         repository, _, tag = newest.image.rpartition(":")
-        image = Image(repository, tag, node.image_id(newest.image))
+        image = Image(repository, tag, *node.image_ids(newest.image))
         _require_same(image, newest.entry.image_id, f"{node.target} has {image.id or 'nothing'} under {image.ref}")
         for pod in origin.cluster.pods(origin.namespace, origin.release):
             ids = [container.image_id for container in pod.containers]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from releaser.adapters.docker import Images
-from releaser.adapters.node import MinikubeNode
+from releaser.adapters.node import MinikubeNodes
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
 from releaser.errors import BuildFailed, EnvironmentUnfit, InvalidInput
@@ -83,10 +83,10 @@ def test_the_node_has_what_was_loaded_under_the_very_digest(images: Images, tmp_
     path = dockerfile(tmp_path, 'CMD ["true"]')
     image = images.identify("releaser-test", "1", path)
     image = image if image.id else images.build(image, path, {})
-    process = Process(Recorder())
-    node = MinikubeNode(process, Tools(process), context)
-    assert node.image_id("releaser-test:never-built") == ""
-    node.load(image)
-    assert node.image_id(image.ref) == image.id
-    node.tag(image, "releaser-test:second-name")
-    assert node.image_id("releaser-test:second-name") == image.id
+    recorder = Recorder()
+    process = Process(recorder)
+    nodes = MinikubeNodes(process, Tools(process), context, recorder)
+    nodes.load(image)
+    nodes.tag(image, "releaser-test:second-name")
+    asked = nodes.image_ids("releaser-test:never-built", image.ref, "releaser-test:second-name")
+    assert asked == ("", image.id, image.id)

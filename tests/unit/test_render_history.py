@@ -35,6 +35,7 @@ from releaser.models import (
     ReleaseStatus,
     Revision,
     RolledBack,
+    Sent,
     Source,
     Up,
     Verdict,
@@ -224,7 +225,7 @@ POD = PodState(
     "result",
     [
         Built(IMAGE, False, 3.0),
-        Loaded(IMAGE, "Minikube releaser", False, 3.0),
+        Loaded(IMAGE, "Minikube releaser", Sent("from Docker's store", 180_580_093, 12, 14), 3.0),
         Deployed("prod", FAILED, BACK, IMAGE, INSIDE, 83.2),
         RolledBack("prod", FAILED, PROMOTED, BACK, INSIDE, 83.2),
         ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", PENDING, (POD,), INSIDE),
