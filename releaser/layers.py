@@ -22,12 +22,12 @@ import os
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-LAYOUTS = ("oci", "docker")
+LAYOUTS = ("oci", "docker", "ahead")
 UNREADABLE, DAMAGED = 3, 4
 _OCI = "application/vnd.oci.image."
 _DATA = {"overlay2": "overlay2/{}/diff", "fuse-overlayfs": "fuse-overlayfs/{}/diff", "vfs": "vfs/dir/{}"}
@@ -126,21 +126,29 @@ class Archive:
         self._sent = 0
         self._told = 0.0
 
-    def add(self, name: str, size: int, chunks: Iterator[bytes]) -> None:
+    def add(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
         entry = tarfile.TarInfo(name)
         entry.size = size
         self._sink.write(entry.tobuf(tarfile.USTAR_FORMAT))
-        for chunk in chunks:
-            self._sink.write(chunk)
-            self._sent += len(chunk)
-            if time.monotonic() - self._told > _PROGRESS_SECONDS:
-                self._tell()
+        self._write(chunks)
         self._sink.write(b"\0" * (-size % _BLOCK))
+
+    def put_ahead(self, line: bytes, chunks: Iterable[bytes] = ()) -> None:
+        """What isn't part of the tar, and comes before it."""
+        self._sink.write(line)
+        self._write(chunks)
 
     def close(self) -> None:
         self._sink.write(b"\0" * 2 * _BLOCK)
         self._sink.flush()
         self._tell()
+
+    def _write(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            self._sink.write(chunk)
+            self._sent += len(chunk)
+            if time.monotonic() - self._told > _PROGRESS_SECONDS:
+                self._tell()
 
     def _tell(self) -> None:
         self._told = time.monotonic()
@@ -150,21 +158,27 @@ class Archive:
 def write(store: Store, image_id: str, name: str, have: Container[str], layout: str, sink: IO[bytes]) -> None:
     """The image without the layers whose diff ids are in `have`.
 
-    `name` is the full one, such as docker.io/library/web:1; `layout` is that of the OCI (an image layout) or that of
-    `docker save`. Raises OSError for what can't be read, Damaged.
+    `name` is the full one, such as docker.io/library/web:1. `layout` is that of the OCI (an image layout), that of
+    `docker save`, or "ahead": each layer by itself after a line with its diff id and size, a line without either, and
+    an OCI image layout without any layers. Raises OSError for what can't be read, Damaged.
     """
     config = store.config(image_id)
     diff_ids = json.loads(config)["rootfs"]["diff_ids"]
     layers = [store.layer(chain_id, diff_id) for chain_id, diff_id in zip(chain_ids(diff_ids), diff_ids, strict=True)]
     sizes = [layer.size() for layer in layers]
-    place, documents = (_oci if layout == "oci" else _docker)(image_id, config, name, diff_ids, sizes)
+    place, documents = (_docker if layout == "docker" else _oci)(image_id, config, name, diff_ids, sizes)
     missing = {layer.diff_id: (layer, size) for layer, size in zip(layers, sizes, strict=True)}
     missing = {diff_id: found for diff_id, found in missing.items() if diff_id not in have}
     archive = Archive(sink, sum(size for _, size in missing.values()) + sum(map(len, documents.values())))
     for diff_id, (layer, size) in missing.items():
-        archive.add(place(diff_id), size, layer.chunks())
+        if layout == "ahead":
+            archive.put_ahead(f"{diff_id} {size}\n".encode(), layer.chunks())
+        else:
+            archive.add(place(diff_id), size, layer.chunks())
+    if layout == "ahead":
+        archive.put_ahead(b"\n")
     for path, content in documents.items():
-        archive.add(path, len(content), iter([content]))
+        archive.add(path, len(content), [content])
     archive.close()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import docker
 
 from releaser import layers
+from releaser.adapters.runtimes import full_name
 from releaser.models import Image
 
 _SCRIPT = Path(layers.__file__)
@@ -23,10 +24,12 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Way:
-    """A program that writes an archive to its standard output; `partial` when it leaves out what the node has."""
+    """A program that writes an archive to its standard output, in which the image has the full `name`; `partial` when
+    it leaves out what the node has."""
 
     what: str
     argv: tuple[str, ...]
+    name: str
     partial: bool
 
 
@@ -46,9 +49,10 @@ class Exporter:
             arguments = ("--root", str(root), "--driver", driver, "--image", image.id, "--name", name)
             arguments = (*arguments, "--layout", layout, "--have", *have)
             if os.access(root / "image" / driver / "layerdb", os.R_OK | os.X_OK):
-                yield Way("from Docker's store", (sys.executable, "-I", str(_SCRIPT), *arguments), partial=True)
-            yield Way("from Docker's store", (*_contained(root, image), *arguments), partial=True)
-        yield Way("whole, by docker save", ("docker", "image", "save", image.ref), partial=False)
+                yield Way("from Docker's store", (sys.executable, "-I", str(_SCRIPT), *arguments), name, partial=True)
+            yield Way("from Docker's store", (*_contained(root, image), *arguments), name, partial=True)
+        saved = ("docker", "image", "save", image.ref)
+        yield Way("whole, by docker save", saved, full_name(image.ref), partial=False)
 
     def _client(self) -> docker.DockerClient:
         return docker.from_env(timeout=_SECONDS)

@@ -38,11 +38,22 @@ class MinikubeNodes:
     A node that releaser can't look into is served by `minikube image load`, which sends everything.
     """
 
-    def __init__(self, process: Process, tools: Tools, profile: str, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        process: Process,
+        tools: Tools,
+        profile: str,
+        reporter: Reporter,
+        *,
+        find: Callable[[str], list[Machine]] = machines,
+        exporter: Exporter | None = None,
+    ) -> None:
         self._process = process
         self._tools = tools
         self._reporter = reporter
-        self._exporter = Exporter()
+        self._exporter = exporter or Exporter()
+        self._find = find
+        self._seen: dict[str, Held] = {}
         self.profile = profile
 
     @property
@@ -70,8 +81,7 @@ class MinikubeNodes:
         """A second name for an image that the nodes have. containerd knows only full names."""
         doing = f"tagging {image.ref} as {ref} in {self.target}"
         for store in self._stores():
-            argv = store.machine.command(*store.runtime.tag, full_name(image.ref), full_name(ref))
-            self._process.run(argv, doing=doing, deadline_seconds=_LOOK_SECONDS)
+            self._run(store, store.runtime.tag, full_name(image.ref), full_name(ref), doing=doing)
         if not self._stores():
             self._minikube("image", "tag", full_name(image.ref), full_name(ref), doing=doing)
         self._prove(image, ref)
@@ -80,7 +90,7 @@ class MinikubeNodes:
 
     def _stores(self) -> list[_Store]:
         """Of all nodes, or none when one of them can't be looked into."""
-        found = machines(self.profile)
+        found = self._find(self.profile)
         if not all(machine.runtime in RUNTIMES for machine in found):
             return []
         return [_Store(machine, RUNTIMES[machine.runtime]) for machine in found]
@@ -95,13 +105,17 @@ class MinikubeNodes:
         return [Held({full_name(tag): image_id for tag, image_id in ids.items()})]
 
     def _look_into(self, store: _Store) -> Held:
-        finished = self._process.run(
-            store.machine.command("sh", "-c", store.runtime.look),
-            doing=f"looking for images in {store.machine.name}",
+        output = self._run(store, store.runtime.look, doing=f"looking for images in {store.machine.name}")
+        self._seen[store.machine.name] = store.runtime.read(output)
+        return self._seen[store.machine.name]
+
+    def _run(self, store: _Store, script: str, *arguments: str, doing: str) -> str:
+        return self._process.run(
+            store.machine.command("sh", "-c", script, "sh", *arguments),
+            doing=doing,
             deadline_seconds=_LOOK_SECONDS,
             hint="releaser up starts the local Minikube",
-        )
-        return store.runtime.read(finished.stdout)
+        ).stdout
 
     def _prove(self, image: Image, ref: str) -> None:
         [arrived] = self.image_ids(ref)
@@ -130,12 +144,16 @@ class MinikubeNodes:
         """By the first way that gets through; the error of the last one is raised when none does."""
         name = store.machine.name
         doing = f"loading {image.ref} into {name}"
-        have = self._look_into(store).of(layers)
+        # Seen a moment ago, as a rule. What has gone since then makes the node refuse, and then it gets everything.
+        held = self._seen.get(name) or self._look_into(store)
+        have = held.of(layers)
         error: EnvironmentUnfit | None = None
-        for way in self._exporter.ways(image, full_name(image.ref), have, store.runtime.layout):
+        goal, runtime = full_name(image.ref), store.runtime
+        for way in self._exporter.ways(image, runtime.arriving(goal), have, runtime.layout):
+            script = runtime.receive if way.partial else runtime.receive_whole
             source, sink = self._process.pipe(
                 way.argv,
-                store.machine.command(*store.runtime.receive),
+                store.machine.command("sh", "-c", script, "sh", way.name, goal),
                 doing=doing,
                 deadline_seconds=_LOAD_SECONDS,
                 on_line=lambda line: progress.read(name, line),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from releaser.layers import chain_ids
@@ -17,7 +17,7 @@ class Held:
 
     images: dict[str, str]
     layers: frozenset[str] = frozenset()
-    chains: frozenset[str] = field(default=frozenset())
+    chains: frozenset[str] = frozenset()
 
     def of(self, diff_ids: Collection[str]) -> list[str]:
         """Those of an image's layers which need not be sent."""
@@ -27,14 +27,25 @@ class Held:
 
 @dataclass(frozen=True)
 class Runtime:
-    """`look` is a shell script whose output `read` understands; `receive` takes an archive of the `layout` in, `tag`
-    and two names give an image the second."""
+    """Shell scripts for the node, and the layout of the archives that it takes.
+
+    `look`: `read` understands what it prints. `receive`: takes in what releaser/layers.py writes in the `layout`; $1 is
+    the image's name there, $2 the one to have. `receive_whole`: the same with what `docker save` writes. `tag`: gives
+    the image $1 the name $2. `remove`: takes the name $1 away.
+    """
 
     look: str
     read: Callable[[str], Held]
-    receive: tuple[str, ...]
-    tag: tuple[str, ...]
-    layout: str = "oci"
+    receive: str
+    receive_whole: str
+    tag: str
+    remove: str
+    layout: str
+    arrives_as: str = ""
+
+    def arriving(self, name: str) -> str:
+        """The name that a full one has in the archive."""
+        return f"{self.arrives_as}/{name.partition('/')[2]}" if self.arrives_as else name
 
 
 def full_name(ref: str) -> str:
@@ -48,49 +59,78 @@ def full_name(ref: str) -> str:
 def _containerd(output: str) -> Held:
     images, _, content = output.partition("\nDIGEST")
     blobs = (line.split(None, 1)[0] for line in content.splitlines()[1:] if line.strip())
-    return Held(_cri_images(json.loads(images)), layers=frozenset(blobs))
+    return Held(_named(json.loads(images)["images"] or [], "id", "repoTags"), layers=frozenset(blobs))
 
 
 def _docker(output: str) -> Held:
     images = json.loads(output or "[]")
     chains = (chain for image in images for chain in chain_ids(image["RootFS"].get("Layers") or []))
-    names = {full_name(tag): image["Id"] for image in images for tag in image.get("RepoTags") or []}
-    return Held(names, chains=frozenset(chains))
+    return Held(_named(images, "Id", "RepoTags"), chains=frozenset(chains))
 
 
 def _crio(output: str) -> Held:
     images, _, layers = output.partition("\nLAYERS\n")
     digests = (layer.get("diff-digest", "") for layer in json.loads(layers or "[]"))
-    return Held(_cri_images(json.loads(images)), layers=frozenset(digests))
+    return Held(_named(json.loads(images), "Id", "Names"), layers=frozenset(digests))
 
 
-def _cri_images(listed: dict[str, Any]) -> dict[str, str]:
+def _named(images: list[dict[str, Any]], id_key: str, names_key: str) -> dict[str, str]:
+    """Config digests by full names."""
     return {
-        name: f"sha256:{image['id'].removeprefix('sha256:')}"
-        for image in listed.get("images") or []
-        for name in image.get("repoTags") or []
+        full_name(name): f"sha256:{image[id_key].removeprefix('sha256:')}"
+        for image in images
+        for name in image.get(names_key) or []
     }
 
 
+_CTR = "ctr -n k8s.io"
+# containerd names an image before it has looked whether all of its layers are there: only what is sound gets its name.
+_TAKE_IN = f"""{_CTR} images import - && {_CTR} images tag --force "$1" "$2"
+status=$?
+[ $status = 0 ] && [ "$1" = "$2" ] || {_CTR} images rm "$1"
+"""
+# An import that breaks off takes back what it had. So each layer comes by itself, and is marked so that it stays. ctr
+# can't go on with half a layer; under a reference that was never used it doesn't try, and containerd drops the half.
+_AHEAD = f"""attempt=$(date +%s).$$
+while read -r digest size && [ "$digest" ]; do
+head -c "$size" |
+{_CTR} content ingest --expected-digest "$digest" --expected-size "$size" "$digest.$attempt" || exit 1
+{_CTR} content label "$digest" "{{label}}=arriving" || exit 1
+arrived="$arrived $digest"
+done
+{_TAKE_IN}[ $status = 0 ] && for digest in $arrived; do {_CTR} content label "$digest" "{{label}}="; done
+exit $status""".replace("{label}", "containerd.io/gc.root")
+
 RUNTIMES = {
     "containerd": Runtime(
-        "crictl images -o json && echo && ctr -n k8s.io content ls",
-        _containerd,
-        ("ctr", "-n", "k8s.io", "images", "import", "-"),
-        ("ctr", "-n", "k8s.io", "images", "tag", "--force"),
+        look=f"crictl images -o json && echo && {_CTR} content ls",
+        read=_containerd,
+        receive=_AHEAD,
+        receive_whole=f"{_TAKE_IN}exit $status",
+        tag=f'{_CTR} images tag --force "$1" "$2"',
+        remove=f'{_CTR} images rm "$1"',
+        layout="ahead",
+        arrives_as="arriving.releaser",
     ),
     "docker": Runtime(
-        "docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect",
-        _docker,
-        ("docker", "image", "load", "--quiet"),
-        ("docker", "image", "tag"),
+        look="docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect",
+        read=_docker,
+        receive="docker image load --quiet",
+        receive_whole="docker image load --quiet",
+        tag='docker image tag "$1" "$2"',
+        remove='docker image rm "$1"',
         layout="docker",
     ),
     "crio": Runtime(
-        "crictl images -o json && echo LAYERS && cat /var/lib/containers/storage/overlay-layers/layers.json",
-        _crio,
-        ("podman", "load", "--quiet"),
-        ("podman", "tag"),
+        look="podman image list --format json && echo LAYERS && "
+        # an empty store has no such file
+        "cat \"$(podman info --format '{{.Store.GraphRoot}}')\"/overlay-layers/layers.json 2>/dev/null || echo []",
+        read=_crio,
+        receive="podman load --quiet",
+        receive_whole="podman load --quiet",
+        tag='podman tag "$1" "$2"',
+        remove='podman untag "$1" "$1"',
+        layout="oci",
     ),
 }
-RUNTIMES["cri-o"] = RUNTIMES["crio"]
+RUNTIMES["cri-o"] = RUNTIMES["crio"]  # Minikube takes both names
