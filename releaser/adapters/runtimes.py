@@ -101,6 +101,11 @@ done
 {_TAKE_IN}[ $status = 0 ] && for digest in $arrived; do {_CTR} content label "$digest" "{{label}}="; done
 exit $status""".replace("{label}", "containerd.io/gc.root")
 
+# podman makes localhost/web:1 of the web:1 that stands in an archive of `docker save`.
+_PODMAN_WHOLE = """loaded=$(podman load --quiet) || exit 1
+name="${loaded##* }"
+[ "$name" = "$2" ] || { podman tag "$name" "$2" && podman untag "$name" "$name"; }"""
+
 RUNTIMES = {
     "containerd": Runtime(
         look=f"crictl images -o json && echo && {_CTR} content ls",
@@ -127,7 +132,7 @@ RUNTIMES = {
         "cat \"$(podman info --format '{{.Store.GraphRoot}}')\"/overlay-layers/layers.json 2>/dev/null || echo []",
         read=_crio,
         receive="podman load --quiet",
-        receive_whole="podman load --quiet",
+        receive_whole=_PODMAN_WHOLE,
         tag='podman tag "$1" "$2"',
         remove='podman untag "$1" "$1"',
         layout="oci",

@@ -40,7 +40,7 @@ def machine(
     directory = tmp_path_factory.mktemp(request.param)
     with {
         "containerd": lambda: nodes.containerd(context),
-        "docker": lambda: nodes.docker(directory),
+        "docker": nodes.docker,
         "cri-o": lambda: nodes.podman(directory),
     }[request.param]() as made:
         yield made
@@ -137,9 +137,7 @@ def test_a_spoilt_layer_is_refused_and_names_nothing(machine: Machine, tmp_path:
 
 def test_several_nodes_get_it_at_the_same_time(context: str, first: Image, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        directory = tmp_path / "docker"
-        directory.mkdir()
-        both = [stack.enter_context(nodes.containerd(context)), stack.enter_context(nodes.docker(directory))]
+        both = [stack.enter_context(nodes.containerd(context)), stack.enter_context(nodes.docker())]
         told: list[str] = []
         sent = reached(*both).load(first, told.append)
         assert sent.layers_sent == sent.layers
