@@ -28,6 +28,14 @@ class Image:
         return f"{self.repository}:{self.tag}"
 
 
+def full_name(ref: str) -> str:
+    """`web:1` is short for docker.io/library/web:1, `team/web:1` for docker.io/team/web:1; a host makes a name full."""
+    first, slash, _ = ref.partition("/")
+    if not slash:
+        return f"docker.io/library/{ref}"
+    return ref if "." in first or ":" in first or first == "localhost" else f"docker.io/{ref}"
+
+
 @dataclass(frozen=True)
 class Source:
     """Who releases what: user and host, and the git commit (empty outside a repository) with its dirty flag.
@@ -443,6 +451,25 @@ class History:
     release: str
     namespace: str
     revisions: tuple[Revision, ...]
+
+
+@dataclass(frozen=True)
+class PrunedShelf:
+    """What was taken from one place (in a dry run: would be) and what stayed."""
+
+    target: str
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    shelves: tuple[PrunedShelf, ...]
+    dry_run: bool
+
+    @property
+    def removed(self) -> frozenset[str]:
+        return frozenset(ref for shelf in self.shelves for ref in shelf.removed)
 
 
 @dataclass(frozen=True)

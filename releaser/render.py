@@ -148,6 +148,12 @@ def _url(url: str, environment: str) -> list[str]:
     return [url, *([f"(inside the cluster; from here: releaser open {environment})"] if inside else [])]
 
 
+def _pruned(pruned: models.Pruned) -> list[RenderableType]:
+    lines = [f"{'would go' if pruned.dry_run else 'removed'}  {ref}" for ref in sorted(pruned.removed)]
+    hint = ["releaser prune --yes removes them"] if pruned.dry_run and lines else []
+    return [*lines, *hint] or ["nothing to remove"]
+
+
 def _destroyed(destroyed: models.Destroyed) -> list[RenderableType]:
     did = "removed" if destroyed.existed else "was not installed"
     return [f"{destroyed.release} in {destroyed.namespace}: {did}"]
@@ -346,6 +352,7 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.RolledBack: _rolled_back,
     models.History: _history,
     models.ReleaseStatus: _status,
+    models.Pruned: _pruned,
     models.Destroyed: _destroyed,
     models.Opened: _opened,
     models.Diagnosis: _diagnosis,

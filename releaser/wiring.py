@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
-    from releaser.flows.ports import Drafts, Images, Node
+    from releaser.flows.ports import Drafts, Images, Node, Shelf
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -76,6 +77,15 @@ class Wiring:
         from releaser.adapters.node import MinikubeNodes
 
         return MinikubeNodes(self.process, self.tools, environment.context, self._reporter)
+
+    def shelves(self, environments: Sequence[Environment]) -> list[Shelf]:
+        """The nodes of each context, and the engine here."""
+        from releaser.adapters.docker import Images
+        from releaser.adapters.node import MinikubeNodes
+
+        contexts = sorted({each.context for each in environments})
+        nodes = [MinikubeNodes(self.process, self.tools, each, self._reporter) for each in contexts]
+        return [*nodes, Images()]
 
     def target(self, project: Project, environment: Environment) -> Target:
         from releaser.adapters.cluster import Cluster

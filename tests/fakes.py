@@ -266,6 +266,7 @@ class FakeCluster:
         self._world = world
         self._node_ports = node_ports or {}
         self.on_rollout: Callable[[], None] = lambda: None
+        self.named_elsewhere: set[str] = set()
 
     def version(self) -> str:
         return "v1.35.0"
@@ -275,6 +276,10 @@ class FakeCluster:
 
     def service_url(self, namespace: str, release: str) -> str:
         return "http://10.0.0.1:31181" if self._world.running(namespace, release) is not None else ""
+
+    def images_named(self) -> set[str]:
+        running = [each for key in self._world.releases if (each := self._world.running(*key))]
+        return self.named_elsewhere | {f"{each['image']['repository']}:{each['image']['tag']}" for each in running}
 
     def service_name(self, namespace: str, release: str) -> str:
         return release if self._world.running(namespace, release) is not None else ""
@@ -436,30 +441,47 @@ def _fields(edited: Any, before: Any) -> dict[str, Any]:
     return {f"f:{key}": _fields(value, old.get(key)) for key, value in edited.items() if value != old.get(key)}
 
 
-class FakeImages:
+class FakeShelf:
+    """Tags, the images that they resolve to, and those that something holds."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.images: dict[str, str] = {}
+        self.held: set[str] = set()
+        self.swept = 0
+
+    def refs(self, repository: str) -> tuple[str, ...]:
+        return tuple(sorted(ref for ref in self.images if ref.startswith(f"{repository}:")))
+
+    def remove(self, ref: str) -> bool:
+        return ref not in self.held and bool(self.images.pop(ref, ""))
+
+    def sweep(self) -> None:
+        self.swept += 1
+
+
+class FakeImages(FakeShelf):
     """Content is what `source` says; the tag follows it."""
 
     def __init__(self, source: str = "one") -> None:
+        super().__init__("Docker fake")
         self.source = source
-        self.built: dict[str, str] = {}
 
     def identify(self, repository: str, version: str, dockerfile: Path) -> Image:
         image = Image(repository, f"{version}-{self.source}")
-        return replace(image, id=self.built.get(image.ref, ""))
+        return replace(image, id=self.images.get(image.ref, ""))
 
     def build(
         self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
     ) -> Image:
         on_line("Step 1/1 : FROM scratch")
-        self.built[image.ref] = f"sha256:{self.source}"
-        return replace(image, id=self.built[image.ref])
+        self.images[image.ref] = f"sha256:{self.source}"
+        return replace(image, id=self.images[image.ref])
 
 
-class FakeNode:
-    target = "Minikube fake"
-
+class FakeNode(FakeShelf):
     def __init__(self) -> None:
-        self.images: dict[str, str] = {}
+        super().__init__("Minikube fake")
         self.loads = 0
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:

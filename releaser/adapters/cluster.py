@@ -94,6 +94,14 @@ class Cluster:
             ).items
         return str(services[0].metadata.name) if services else ""
 
+    def images_named(self) -> set[str]:
+        """Every image that a pod or ReplicaSet of any namespace names, as it is named there."""
+        with self._asking("asking which images are in use"):
+            pods = self._core.list_pod_for_all_namespaces(_request_timeout=_REQUEST_SECONDS).items
+            sets = self._apps.list_replica_set_for_all_namespaces(_request_timeout=_REQUEST_SECONDS).items
+        specs = [*(pod.spec for pod in pods), *(each.spec.template.spec for each in sets)]
+        return {c.image for spec in specs for c in [*spec.containers, *(spec.init_containers or [])]}
+
     # -- the release's own records -------------------------------------------------------------------------------------
 
     def revision_labels(self, namespace: str, release: str) -> dict[int, dict[str, str]]:

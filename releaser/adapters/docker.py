@@ -88,6 +88,31 @@ class Images:
                         on_line(line)
         return Image(image.repository, image.tag, self._id(image.ref))
 
+    @property
+    def target(self) -> str:
+        return "Docker here"
+
+    def refs(self, repository: str) -> tuple[str, ...]:
+        """REPOSITORY:TAG of all that the engine has."""
+        with _asking(f"listing the images of {repository}"):
+            found = self._docker.images.list(name=repository)
+        return tuple(sorted(tag for image in found for tag in image.tags))
+
+    def remove(self, ref: str) -> bool:
+        """Take the tag away, and with its last one the image; False when a container holds it."""
+        with _asking(f"removing {ref}"):
+            try:
+                self._docker.images.remove(ref)
+            except APIError as exc:
+                if exc.status_code == 409:
+                    return False
+                if exc.status_code != 404:
+                    raise
+        return True
+
+    def sweep(self) -> None:
+        """Nothing is transferred to here."""
+
     def _id(self, ref: str) -> str:
         with _asking(f"looking for {ref}"):
             try:

@@ -15,8 +15,7 @@ from pathlib import Path
 import docker
 
 from releaser import layers
-from releaser.adapters.runtimes import full_name
-from releaser.models import Image
+from releaser.models import Image, full_name
 
 _SCRIPT = Path(layers.__file__)
 _SECONDS = 60

@@ -12,11 +12,11 @@ from typing import TypeVar
 from releaser.adapters.exporter import Exporter
 from releaser.adapters.machines import Machine, machines
 from releaser.adapters.process import Finished, Process, failed
-from releaser.adapters.runtimes import RUNTIMES, Held, Runtime, full_name
+from releaser.adapters.runtimes import RUNTIMES, Held, Runtime
 from releaser.adapters.tools import Tools
 from releaser.errors import EnvironmentUnfit
 from releaser.layers import DAMAGED
-from releaser.models import Image, Note, Reporter, Sent
+from releaser.models import Image, Note, Reporter, Sent, full_name
 
 _LOOK_SECONDS = 60.0
 _LOAD_SECONDS = 900.0
@@ -85,6 +85,25 @@ class MinikubeNodes:
         if not self._stores():
             self._minikube("image", "tag", full_name(image.ref), full_name(ref), doing=doing)
         self._prove(image, ref)
+
+    def refs(self, repository: str) -> tuple[str, ...]:
+        """REPOSITORY:TAG of all that any of the nodes has."""
+        start = f"{full_name(repository)}:"
+        names = {name for held in self._look() for name in held.images if name.startswith(start)}
+        return tuple(f"{repository}:{name.removeprefix(start)}" for name in sorted(names))
+
+    def remove(self, ref: str) -> bool:
+        """Take the tag away from each node. What a container runs of stays on its node's disk until it ends."""
+        doing = f"removing {ref} from {self.target}"
+        for store in self._stores():
+            self._run(store, store.runtime.remove, full_name(ref), doing=doing)
+        if not self._stores():
+            self._minikube("image", "rm", ref, doing=doing)
+        return True
+
+    def sweep(self) -> None:
+        for store in self._stores():
+            self._run(store, store.runtime.sweep, doing=f"clearing {self.target} of broken-off transfers")
 
     # -- looking -------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from releaser.layers import chain_ids
+from releaser.models import full_name
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Runtime:
 
     `look`: `read` understands what it prints. `receive`: takes in what releaser/layers.py writes in the `layout`; $1 is
     the image's name there, $2 the one to have. `receive_whole`: the same with what `docker save` writes. `tag`: gives
-    the image $1 the name $2. `remove`: takes the name $1 away.
+    the image $1 the name $2. `remove`: takes the name $1 away. `sweep`: drops what broken-off transfers left behind.
     """
 
     look: str
@@ -42,18 +43,11 @@ class Runtime:
     remove: str
     layout: str
     arrives_as: str = ""
+    sweep: str = "true"
 
     def arriving(self, name: str) -> str:
         """The name that a full one has in the archive."""
         return f"{self.arrives_as}/{name.partition('/')[2]}" if self.arrives_as else name
-
-
-def full_name(ref: str) -> str:
-    """`web:1` is short for docker.io/library/web:1, `team/web:1` for docker.io/team/web:1; a host makes a name full."""
-    first, slash, _ = ref.partition("/")
-    if not slash:
-        return f"docker.io/library/{ref}"
-    return ref if "." in first or ":" in first or first == "localhost" else f"docker.io/{ref}"
 
 
 def _containerd(output: str) -> Held:
@@ -101,6 +95,10 @@ done
 {_TAKE_IN}[ $status = 0 ] && for digest in $arrived; do {_CTR} content label "$digest" "{{label}}="; done
 exit $status""".replace("{label}", "containerd.io/gc.root")
 
+_SWEEP = f"""{_CTR} content ls | awk '/containerd.io.gc.root=arriving/ {{print $1}}' | while read -r digest; do
+{_CTR} content label "$digest" containerd.io/gc.root=
+done"""
+
 # podman makes localhost/web:1 of the web:1 that stands in an archive of `docker save`.
 _PODMAN_WHOLE = """loaded=$(podman load --quiet) || exit 1
 name="${loaded##* }"
@@ -116,6 +114,7 @@ RUNTIMES = {
         remove=f'{_CTR} images rm "$1"',
         layout="ahead",
         arrives_as="arriving.releaser",
+        sweep=_SWEEP,
     ),
     "docker": Runtime(
         look="docker image ls -q --no-trunc | sort -u | xargs -r docker image inspect",

@@ -87,6 +87,8 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     load(project, image, workshop.node, target.reporter)
     with locked(target, order.verb, wait=order.wait) as (target, orphaned):
         before = settle(target, orphaned=orphaned)
+        if workshop.node.image_ids(image.ref) != (image.id,):  # pruned while this one waited for the lock
+            load(project, image, workshop.node, target.reporter)
         if order.plan is not None:
             require_unchanged(order.plan, plan(project, target, workshop, target.live, bind_image=True))
         after = _Attempt(project, target, with_image(values, image), image, before, order).run()

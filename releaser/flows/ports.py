@@ -52,6 +52,10 @@ class Cluster(Records, Protocol):
 
     def events(self, namespace: str, since: datetime) -> tuple[ObjectEvent, ...]: ...
 
+    def images_named(self) -> set[str]:
+        """Every image that a pod or ReplicaSet of any namespace names, as it is named there."""
+        ...
+
     def await_settled(self, namespace: str, release: str, number: int, seconds: float) -> bool: ...
 
 
@@ -110,6 +114,25 @@ class Node(Protocol):
     def load(self, image: Image, on_progress: Callable[[str], None] = ...) -> Sent: ...
 
     def tag(self, image: Image, ref: str) -> None: ...
+
+
+class Shelf(Protocol):
+    """Where images are kept under their tags."""
+
+    @property
+    def target(self) -> str: ...
+
+    def refs(self, repository: str) -> tuple[str, ...]:
+        """REPOSITORY:TAG of all that there are."""
+        ...
+
+    def remove(self, ref: str) -> bool:
+        """Take the tag away, and with its last one the image; False when something that runs holds it."""
+        ...
+
+    def sweep(self) -> None:
+        """Drop what transfers that broke off have left behind."""
+        ...
 
 
 class Live(Protocol):

@@ -180,7 +180,7 @@ def test_lint_errors_stop_before_anything_is_touched(bench: Bench, yes: Consent)
     with pytest.raises(LintFailed) as caught:
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert caught.value.findings[0].message.endswith("bad indentation")
-    assert bench.images.built == {}
+    assert bench.images.images == {}
     assert bench.world.releases == {}
 
 
@@ -188,7 +188,7 @@ def test_a_node_port_of_another_release_is_refused_before_anything_is_built(benc
     bench.cluster = FakeCluster(bench.world, {31181: ("elsewhere", "other")})
     with pytest.raises(Refused, match="31181 is taken by service other in namespace elsewhere"):
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
-    assert bench.images.built == {}
+    assert bench.images.images == {}
 
 
 def test_the_releases_own_node_port_is_no_obstacle(bench: Bench, yes: Consent) -> None:

@@ -82,7 +82,7 @@ def test_planning_touches_nothing(released: Bench) -> None:
 
 def test_the_image_is_built_only_to_be_bound(bench: Bench) -> None:
     assert planned(bench, bind=False).image_id == ""
-    assert bench.images.built == {}
+    assert bench.images.images == {}
     assert planned(bench).image_id == "sha256:one"
 
 

@@ -47,7 +47,7 @@ def test_the_very_image_that_runs_in_dev_goes_to_prod_whatever_the_source_is_now
     assert (deployed.environment, deployed.image.ref, deployed.image.id) == ("prod", "web:1.0.0-two", "sha256:two")
     running = bench.world.running("web-prod", "web")
     assert running is not None and running["image"]["tag"] == "1.0.0-two"
-    assert "web:1.0.0-three" not in bench.images.built
+    assert "web:1.0.0-three" not in bench.images.images
     assert running["replicaCount"] == 3  # with prod's own values
 
 

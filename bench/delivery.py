@@ -1,0 +1,227 @@
+"""How long an image takes into Minikube's node: `python -m bench.delivery [--rounds N] [--big GIB]`.
+
+Side by side, in turns and in one run, as whole commands: `minikube image load` and `releaser load`, of an image with a
+layer of Python packages (some 400 MB in all): first, when the node has nothing of it; after a change of one line; and
+when nothing changed. The image is built before the clock starts. Of releaser the bytes sent are told beside the size of
+the changed layer. With --big, an image of so many GiB is sent as well, and the most memory that releaser and all that
+it starts took together is told. Results go to bench/results/delivery.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.record import circumstances, save, table, tool
+from releaser.adapters.cluster import Cluster
+from releaser.adapters.docker import LOCAL_BUILD_BASE, Images
+from releaser.adapters.machines import machines
+from releaser.models import Image
+from releaser.settings import load_project
+from tests.conftest import ROOT
+
+_REPOSITORY = "releaser-bench"
+_PACKAGES = "numpy pandas scipy"
+_SECONDS = 1800
+_SAMPLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project with nothing but an image, for one Minikube profile."""
+
+    root: Path
+    profile: str
+
+    @property
+    def dockerfile(self) -> Path:
+        return self.root / "Dockerfile"
+
+    def write(self, lines: str) -> None:
+        # BASE is for releaser, which wants one; where the usual ones can't be had it would be the service's own
+        self.dockerfile.write_text(f"ARG BASE={_REPOSITORY}-base:1\nFROM {_REPOSITORY}-base:1\n{lines}\n")
+
+    def change(self) -> None:
+        (self.root / "line.py").write_text(f"LINE = {time.time_ns()}\n")
+
+    def build(self) -> Image:
+        images = Images()
+        image = images.identify(_REPOSITORY, "1", self.dockerfile)
+        return image if image.id else images.build(image, self.dockerfile, {})
+
+    def minikube(self, image: Image) -> dict[str, Any]:
+        return _timed([str(tool("minikube")), "-p", self.profile, "image", "load", image.ref])
+
+    def releaser(self, _image: Image) -> dict[str, Any]:
+        argv = [sys.executable, "-m", "releaser", "--project", str(self.root), "--output", "json", "load", "dev"]
+        return _timed(argv, lambda out: json.loads(out)["sent"])
+
+
+def _timed(argv: list[str], read: Callable[[str], Any] = lambda out: None) -> dict[str, Any]:
+    started = time.monotonic()
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    peak = _Peak(process.pid)
+    out, err = process.communicate(timeout=_SECONDS)
+    seconds = time.monotonic() - started
+    if process.returncode:
+        raise SystemExit(f"{argv} failed:\n{out}{err}")
+    return {"seconds": seconds, "memory_bytes": peak.end(), "sent": read(out)}
+
+
+class _Peak:
+    """The most memory (proportional set size) that a process and all below it take together."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._most = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def end(self) -> int:
+        self._over.set()
+        self._thread.join()
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self._most = max(self._most, sum(map(_memory, _family(self._pid))))
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        below = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [pid, *(each for child in below for each in _family(child))]
+
+
+def _memory(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+
+
+# -- the image and the node --------------------------------------------------------------------------------------------
+
+
+def _make_base() -> None:
+    """One layer that no other image has, so that the node can be without it."""
+    if subprocess.run(["docker", "image", "inspect", f"{_REPOSITORY}-base:1"], capture_output=True).returncode == 0:
+        return
+    container = _docker("create", LOCAL_BUILD_BASE, "true")
+    exported = subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE)
+    subprocess.run(["docker", "import", "-", f"{_REPOSITORY}-base:1"], stdin=exported.stdout, check=True)
+    exported.wait()
+    _docker("rm", container)
+
+
+def _docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _empty_node(bench: Bench) -> None:
+    """Takes all images of the bench from the node, and waits until their layers are gone."""
+    [machine] = machines(bench.profile)
+    listed = json.loads(_in(machine.command("crictl", "images", "-o", "json")))["images"]
+    for each in listed:
+        if any(f"/{_REPOSITORY}:" in name for name in each["repoTags"]):
+            _in(machine.command("crictl", "rmi", each["id"]))
+    layers = json.loads(_docker("image", "inspect", f"{_REPOSITORY}-base:1"))[0]["RootFS"]["Layers"]
+    while layers[0] in _in(machine.command("ctr", "-n", "k8s.io", "content", "ls", "-q")):
+        time.sleep(0.5)
+
+
+def _in(argv: list[str]) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+# -- the measurement ---------------------------------------------------------------------------------------------------
+
+
+def _rounds(bench: Bench, rounds: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    bench.write(f"RUN python3 -m pip install --quiet --break-system-packages {_PACKAGES}\nCOPY line.py /line.py")
+    contestants = {"minikube image load": bench.minikube, "releaser load": bench.releaser}
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def measure(case: str, name: str, load: Callable[[Image], dict[str, Any]], image: Image) -> None:
+        measured = load(image)
+        found.setdefault(case, {}).setdefault(name, []).append(measured)
+        print(f"{case:16} {name:20} {measured['seconds']:6.2f} s  {measured['sent'] or ''}", flush=True)
+
+    for number in range(rounds):
+        order = list(contestants.items())[:: 1 if number % 2 else -1]
+        for name, load in order:
+            _empty_node(bench)
+            bench.change()
+            image = bench.build()
+            measure("first", name, load, image)
+            bench.change()
+            image = bench.build()
+            measure("one line changed", name, load, image)
+            measure("unchanged", name, load, image)
+    return found
+
+
+def _table(found: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    rows: list[list[object]] = []
+    for case, by_name in found.items():
+        theirs, ours = (
+            statistics.median(each["seconds"] for each in runs) for runs in map(by_name.get, _NAMES) if runs
+        )
+        rows.append([case, theirs, f"{ours:.2f}", theirs / ours])
+    return table(["", "minikube image load, s", "releaser load, s", "times faster"], rows)
+
+
+_NAMES = ("minikube image load", "releaser load")
+
+
+def _big(bench: Bench, gib: int) -> dict[str, Any]:
+    bench.write(f"RUN head -c {gib}G /dev/urandom > /big\nCOPY line.py /line.py")
+    bench.change()
+    return bench.releaser(bench.build())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--big", type=int, default=0, metavar="GIB", help="also send an image of so many GiB")
+    parser.add_argument("--context", default=load_project(ROOT).environment("dev").context)
+    options = parser.parse_args()
+    document = circumstances(Cluster(options.context))
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), options.context)
+        (bench.root / "releaser.yaml").write_text(
+            f"image: {_REPOSITORY}\nenvironments: {{dev: {{context: {options.context}}}}}\n"
+        )
+        (bench.root / "values-dev.yaml").write_text("{}\n")
+        (bench.root / "charts").symlink_to(ROOT / "charts")
+        (bench.root / ".dockerignore").write_text("*\n!line.py\n")
+        _make_base()
+        document["rounds"] = found = _rounds(bench, options.rounds)
+        bench.change()
+        image = bench.build()
+        document["image_bytes"] = int(_docker("image", "inspect", "--format", "{{.Size}}", image.ref))
+        print(f"\nan image of {document['image_bytes'] / 1e6:.0f} MB\n{_table(found)}")
+        if options.big:
+            document["big"] = measured = _big(bench, options.big)
+            print(f"{options.big} GiB: {measured['seconds']:.1f} s, {measured['memory_bytes'] / 1e6:.0f} MB of memory")
+        _empty_node(bench)
+    print(f"\nwritten to {save('delivery', document)}")
+
+
+if __name__ == "__main__":
+    main()
