@@ -263,23 +263,6 @@ def deploy(
 
 
 @app.command()
-def prune(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; without it they are only shown.")] = False,
-    wait: WaitLock = True,
-) -> None:
-    """Remove images that no rollback can need; first only shows them."""
-    from releaser.flows.prune import prune as flow
-    from releaser.settings import Delivery
-
-    project, wiring = _session.project, _session.wiring
-    delivered = [each for each in project.environments if each.delivery is Delivery.MINIKUBE]
-    targets = [wiring.target(project, each) for each in delivered]
-    shelves = wiring.shelves(delivered)
-    pruned = flow(project, targets, shelves, wiring.images, _session.printer, dry_run=not yes, wait=wait)
-    _session.printer.result(pruned)
-
-
-@app.command()
 def promote(
     origin: Annotated[str, typer.Argument(metavar="FROM", help="Where the image was proven good.")],
     env: Annotated[str, typer.Argument(metavar="TO", help="Where it goes.")],
@@ -398,6 +381,23 @@ def open_(
             _wait_for_interrupt()
 
     open_service(target, _session.wiring.forwarder(target.environment), show)
+
+
+@app.command()
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them; without it they are only shown.")] = False,
+    wait: WaitLock = True,
+) -> None:
+    """Remove images that no rollback can need; first only shows them."""
+    from releaser.flows.prune import prune as flow
+    from releaser.settings import Delivery
+
+    project, wiring = _session.project, _session.wiring
+    delivered = [each for each in project.environments if each.delivery is Delivery.MINIKUBE]
+    targets = [wiring.target(project, each) for each in delivered]
+    shelves = wiring.shelves(delivered)
+    pruned = flow(project, targets, shelves, wiring.images, _session.printer, dry_run=not yes, wait=wait)
+    _session.printer.result(pruned)
 
 
 @app.command()

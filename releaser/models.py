@@ -381,10 +381,14 @@ class Sent:
     layers_sent: int = 0
     layers: int = 0
 
+    @property
+    def amount(self) -> str:
+        return "the whole" if self.bytes_sent is None else f"{self.bytes_sent / 1e6:.1f} MB"
+
     def __str__(self) -> str:
         if self.bytes_sent is None:
             return self.way
-        return f"{self.bytes_sent / 1e6:.1f} MB, {self.layers_sent} of {self.layers} layers, {self.way}"
+        return f"{self.amount}, {self.layers_sent} of {self.layers} layers, {self.way}"
 
 
 @dataclass(frozen=True)

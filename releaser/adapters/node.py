@@ -178,8 +178,9 @@ class MinikubeNodes:
                 on_line=lambda line: progress.read(name, line),
             )
             if source.exit_status == sink.exit_status == 0:
-                lacking = len(layers) - len(have) if way.partial else len(layers)
-                return Sent(way.what, progress.sent(name), lacking, len(layers))
+                if not way.partial:
+                    return Sent(way.what)
+                return Sent(way.what, progress.sent(name), len(layers) - len(have), len(layers))
             error = _why(source, sink, doing, image, name)
             if source.exit_status == DAMAGED or "no space left on device" in error.detail:
                 break

@@ -31,7 +31,7 @@ def load(project: Project, image: Image, node: Node, reporter: Reporter) -> Load
     with step(reporter, "load image") as running:
         there, named = node.image_ids(image.ref, release_ref)
         sent = None if there == image.id else node.load(image, running.progress)
-        running.detail = f"into {node.target}  {sent}" if sent else f"already in {node.target}"
+        running.detail = f"{sent.amount} into {node.target}" if sent else f"already in {node.target}"
     if not named:
         node.tag(image, release_ref)
     elif named != image.id:

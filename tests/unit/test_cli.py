@@ -64,7 +64,7 @@ def test_every_command_has_one_line_of_help() -> None:
     names = [line.split()[0] for line in listing]
     assert names == [
         *("doctor", "up", "down", "build", "load", "lint", "package", "push", "plan", "deploy", "promote", "rollback"),
-        *("drift", "why", "status", "history", "logs", "open", "destroy"),
+        *("drift", "why", "status", "history", "logs", "open", "prune", "destroy"),
     ]
     assert not any(line.endswith("...") for line in listing)
 
