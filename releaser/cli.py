@@ -263,6 +263,21 @@ def deploy(
 
 
 @app.command()
+def dev(
+    env: Annotated[str, typer.Argument(metavar="[ENV]", help="A values-ENV.yaml.")] = "dev",
+    context: ContextName = None,
+) -> None:
+    """Release to ENV at each save, without proof, until Ctrl-C."""
+    from releaser.flows.dev import dev as flow
+
+    root = _session.project.root
+    target = _target(_session.project, env, context)
+    workshop = _session.wiring.workshop(target.environment)
+    with _session.wiring.saves(root) as saves:
+        _session.printer.result(flow(lambda: _session.project, target, workshop, saves))
+
+
+@app.command()
 def promote(
     origin: Annotated[str, typer.Argument(metavar="FROM", help="Where the image was proven good.")],
     env: Annotated[str, typer.Argument(metavar="TO", help="Where it goes.")],

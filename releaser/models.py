@@ -458,6 +458,15 @@ class History:
 
 
 @dataclass(frozen=True)
+class Developed:
+    """What `releaser dev` did: how many revisions it made, and how many saves didn't end as pods that are ready."""
+
+    environment: str
+    releases: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class PrunedShelf:
     """What was taken from one place (in a dry run: would be) and what stayed."""
 

@@ -148,6 +148,12 @@ def _url(url: str, environment: str) -> list[str]:
     return [url, *([f"(inside the cluster; from here: releaser open {environment})"] if inside else [])]
 
 
+def _developed(developed: models.Developed) -> list[RenderableType]:
+    did = f"{developed.environment}: {developed.releases} released, {developed.failed} failed"
+    stays = f"it stays as it is, not proven: releaser deploy {developed.environment} proves it"
+    return [did, stays] if developed.releases else [did]
+
+
 def _pruned(pruned: models.Pruned) -> list[RenderableType]:
     lines = [f"{'would go' if pruned.dry_run else 'removed'}  {ref}" for ref in sorted(pruned.removed)]
     hint = ["releaser prune --yes removes them"] if pruned.dry_run and lines else []
@@ -352,6 +358,7 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.RolledBack: _rolled_back,
     models.History: _history,
     models.ReleaseStatus: _status,
+    models.Developed: _developed,
     models.Pruned: _pruned,
     models.Destroyed: _destroyed,
     models.Opened: _opened,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ release: regex('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', name='release name (DNS-1123 l
 chart: str(required=False)
 image: regex('^[a-z0-9]+([._/:-][a-z0-9]+)*$', name='image repository', required=False)
 dockerfile: str(required=False)
+dev: include('dev', required=False)
 environments: map(include('environment'), key=regex('^[a-z]([a-z0-9-]*[a-z0-9])?$', name='name'), required=False)
 ---
 environment:
@@ -29,12 +30,16 @@ environment:
   deadlineSeconds: num(min=1, max=86400, required=False)
   probe: include('probe', required=False)
 ---
+dev:
+  values: map(required=False, none=False)
+---
 probe:
   ratePerSecond: num(min=0, max=1000, required=False, none=False)
   path: regex('^/[!-~]*$', name='path that starts with /', required=False, none=False)
   failureBudget: int(min=0, required=False)
 """
-_KEYS = ("release", "chart", "image", "dockerfile", "environments")
+_KEYS = ("release", "chart", "image", "dockerfile", "dev", "environments")
+_DEV_KEYS = ("values",)
 _ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "protected", "deadlineSeconds", "probe")
 _PROBE_KEYS = ("ratePerSecond", "path", "failureBudget")
 
@@ -79,6 +84,8 @@ class Project:
     image_repository: str
     dockerfile: Path
     environments: tuple[Environment, ...]
+    dev_values: dict[str, Any] = field(default_factory=dict)
+    """Over an environment's own while `releaser dev` runs."""
 
     def environment(self, name: str) -> Environment:
         """Raises UsageError that names the known ones."""
@@ -122,6 +129,7 @@ def load_project(root: Path) -> Project:
         image_repository=given.get("image", release),
         dockerfile=root / given.get("dockerfile", "Dockerfile"),
         environments=tuple(_environment(name, file, release, settings.get(name) or {}) for name, file in files.items()),
+        dev_values=(given.get("dev") or {}).get("values") or {},
     )
 
 
@@ -165,6 +173,9 @@ def _validate(located: Located) -> None:
     # yamale's own errors carry no line and no suggestion: unknown keys are reported first, with both.
     for key in located.data:
         _require_known(located, (key,), _KEYS)
+    dev = located.data.get("dev")
+    for key in dev if isinstance(dev, dict) else ():
+        _require_known(located, ("dev", key), _DEV_KEYS)
     environments = located.data.get("environments")
     if isinstance(environments, dict):
         for name, settings in environments.items():

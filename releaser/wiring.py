@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from releaser.models import Reporter
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
-    from releaser.flows.ports import Drafts, Images, Node, Shelf
+    from releaser.flows.ports import Drafts, Images, Node, Saves, Shelf
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -77,6 +79,11 @@ class Wiring:
         from releaser.adapters.node import MinikubeNodes
 
         return MinikubeNodes(self.process, self.tools, environment.context, self._reporter)
+
+    def saves(self, directory: Path) -> AbstractContextManager[Saves]:
+        from releaser.adapters.saves import DirectorySaves
+
+        return DirectorySaves().of(directory)
 
     def shelves(self, environments: Sequence[Environment]) -> list[Shelf]:
         """The nodes of each context, and the engine here."""

@@ -21,20 +21,20 @@ def build(project: Project, images: Images, source: Source, reporter: Reporter) 
     return Built(image, rebuilt, running.elapsed_seconds)
 
 
-def load(project: Project, image: Image, node: Node, reporter: Reporter) -> Loaded:
+def load(project: Project, image: Image, node: Node, reporter: Reporter, *, plain_tag: bool = True) -> Loaded:
     """The image into the node's store; nothing is sent when the node has it.
 
-    The first image of an app version also gets the plain version as its tag, which is what the chart names by default:
-    `helm install` without values finds it. That tag is never moved to other content.
+    With `plain_tag` the first image of an app version also gets the plain version as its tag, which is what the chart
+    names by default: `helm install` without values finds it. That tag is never moved to other content.
     """
     release_ref = f"{image.repository}:{app_version(project)}"
     with step(reporter, "load image") as running:
         there, named = node.image_ids(image.ref, release_ref)
         sent = None if there == image.id else node.load(image, running.progress)
         running.detail = f"{sent.amount} into {node.target}" if sent else f"already in {node.target}"
-    if not named:
+    if plain_tag and not named:
         node.tag(image, release_ref)
-    elif named != image.id:
+    elif plain_tag and named != image.id:
         reporter.emit(
             Note(f"{release_ref} in {node.target} stays as it is: an earlier build of this version has the name")
         )

@@ -116,6 +116,18 @@ class Node(Protocol):
     def tag(self, image: Image, ref: str) -> None: ...
 
 
+class Saves(Protocol):
+    """What was saved in a directory since somebody began to look."""
+
+    def wait(self) -> frozenset[Path]:
+        """The files of the next save; of all that came together."""
+        ...
+
+    def pending(self) -> bool:
+        """Whether `wait` would return at once."""
+        ...
+
+
 class Shelf(Protocol):
     """Where images are kept under their tags."""
 

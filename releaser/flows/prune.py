@@ -58,7 +58,8 @@ def _reachable(revisions: Sequence[Revision]) -> Iterable[Revision]:
 
 def _prune(shelf: Shelf, project: Project, needed: set[str], reporter: Reporter, dry_run: bool) -> PrunedShelf:
     with step(reporter, f"{'look through' if dry_run else 'clear'} {shelf.target}") as running:
-        kept, removed = [], []
+        kept: list[str] = []
+        removed: list[str] = []
         for ref in shelf.refs(project.image_repository):
             goes = full_name(ref) not in needed and (dry_run or shelf.remove(ref))
             (removed if goes else kept).append(ref)

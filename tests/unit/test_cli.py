@@ -63,7 +63,21 @@ def test_every_command_has_one_line_of_help() -> None:
     listing = releaser("--help").stdout.partition("Commands:")[2].strip().splitlines()
     names = [line.split()[0] for line in listing]
     assert names == [
-        *("doctor", "up", "down", "build", "load", "lint", "package", "push", "plan", "deploy", "promote", "rollback"),
+        *(
+            "doctor",
+            "up",
+            "down",
+            "build",
+            "load",
+            "lint",
+            "package",
+            "push",
+            "plan",
+            "deploy",
+            "dev",
+            "promote",
+            "rollback",
+        ),
         *("drift", "why", "status", "history", "logs", "open", "prune", "destroy"),
     ]
     assert not any(line.endswith("...") for line in listing)

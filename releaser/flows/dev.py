@@ -1,0 +1,138 @@
+"""`releaser dev`: each save is built, sent and rolled out; what fails is told, and the next save tries again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from releaser.errors import Refused, ReleaserError
+from releaser.flows.build import build, load
+from releaser.flows.ports import Saves
+from releaser.flows.release import follow, locked, record, settle
+from releaser.flows.target import Target, Workshop
+from releaser.interrupts import Interrupted, deferred
+from releaser.ledger import labels
+from releaser.located import load_mapping
+from releaser.models import Developed, Image, LedgerEntry, Note, PodProblem, Verdict
+from releaser.settings import Project
+from releaser.steps import step
+from releaser.values import merge, with_image
+
+
+class _Overtaken(Exception):
+    """Something was saved while pods still rolled."""
+
+
+@dataclass
+class _Loop:
+    """What was released last: its image, and what chart and values were."""
+
+    read_project: Callable[[], Project]
+    target: Target
+    workshop: Workshop
+    saves: Saves
+    released: tuple[str, str] | None = None
+    releases: int = 0
+    failed: int = 0
+
+
+def dev(read_project: Callable[[], Project], target: Target, workshop: Workshop, saves: Saves) -> Developed:
+    """Release now and after each save, until an interrupt; then say what was done.
+
+    There are no tests, no receipt and no way back: a revision made here never counts as proven. The lock is held while
+    a revision is made, not between.
+    """
+    environment = target.environment
+    if environment.protected:
+        raise Refused(
+            f"{environment.name} is protected: it isn't released at each save",
+            hint=f"releaser deploy {environment.name}",
+        )
+    loop = _Loop(read_project, target, workshop, saves)
+    try:
+        with locked(target, "dev", wait=True) as (held, orphaned):
+            settle(held, orphaned=orphaned)
+        while True:
+            _cycle(loop)
+            target.reporter.emit(Note("waiting for the next save; Ctrl-C ends"))
+            saves.wait()
+    except Interrupted:
+        return Developed(environment.name, loop.releases, loop.failed)
+
+
+def _cycle(loop: _Loop) -> None:
+    """One release, if anything that counts has changed. Errors are told, not raised: the next save may mend them."""
+    started = time.monotonic()
+    reporter = loop.target.reporter
+    try:
+        project = loop.read_project()
+        image = build(project, loop.workshop.images, loop.target.source, reporter).image
+        wanted = (image.ref, _chart_and_values(project, loop.target))
+        if wanted == loop.released:
+            return
+        load(project, image, loop.workshop.node, reporter, plain_tag=False)
+        problems = _release(loop, project, image)
+    except _Overtaken:
+        reporter.emit(Note("saved again while pods were rolling"))
+        return
+    except ReleaserError as exc:
+        loop.failed += 1
+        reporter.emit(
+            Note("\n".join([exc.message, *exc.detail.splitlines()[-10:], *[exc.hint] * bool(exc.hint)]), True)
+        )
+        return
+    loop.released = wanted
+    if problems:
+        loop.failed += 1
+        reporter.emit(Note("\n".join([f"{problems[0].cause}: {problems[0].where}", *_last_words(problems[0])]), True))
+    else:
+        reporter.emit(Note(f"{image.ref} answers on every pod after {time.monotonic() - started:.1f} s"))
+
+
+def _release(loop: _Loop, project: Project, image: Image) -> tuple[PodProblem, ...]:
+    environment = project.environment(loop.target.environment.name)
+    values = merge(load_mapping(environment.values_file).data, project.dev_values)
+    started = time.monotonic()
+    with deferred(), locked(loop.target, "dev", wait=True) as (target, _):
+        with step(target.reporter, "upgrade") as running:
+            number = target.helm.upgrade(
+                target.release,
+                target.namespace,
+                project.chart,
+                with_image(values, image),
+                labels(target.source, image),
+            )
+            running.detail = f"revision {number} in {target.namespace}"
+        loop.releases += 1
+        entry = LedgerEntry(verb="dev", duration_seconds=round(time.monotonic() - started, 1), image_id=image.id)
+        record(target, number, Verdict.UNKNOWN, entry)
+    return follow(replace(loop.target, still_ours=lambda: _go_on(loop.saves)), image)
+
+
+def _go_on(saves: Saves) -> None:
+    if saves.pending():
+        raise _Overtaken
+
+
+def _last_words(problem: PodProblem) -> list[str]:
+    return [line for line in (problem.log or problem.message).splitlines() if line.strip()][-10:]
+
+
+def _chart_and_values(project: Project, target: Target) -> str:
+    """A hash of what else than the image makes a release."""
+    digest = hashlib.sha256(repr(project.dev_values).encode())
+    values_file = project.environment(target.environment.name).values_file
+    for path in [values_file, *sorted(each for each in project.chart.rglob("*") if each.is_file())]:
+        digest.update(f"{path}\0".encode())
+        digest.update(_content(path))
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # gone since it was listed
+        return b""

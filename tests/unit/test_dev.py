@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from releaser.errors import BuildFailed, LockHeld, Refused
+from releaser.flows.dev import dev
+from releaser.flows.look import show_history
+from releaser.flows.release import locked
+from releaser.interrupts import Interrupted
+from releaser.models import Developed, Image, Note, Verdict
+from tests.unit.conftest import Bench
+from tests.unit.test_render_history import shown
+
+
+class Editor:
+    """Saves one thing after the other, each when the last one was dealt with; then presses Ctrl-C."""
+
+    def __init__(self, *saves: Callable[[], object]) -> None:
+        self._saves = list(saves)
+        self.impatient = False
+
+    def wait(self) -> frozenset[Path]:
+        self.impatient = False
+        if not self._saves:
+            raise Interrupted
+        self._saves.pop(0)()
+        return frozenset()
+
+    def pending(self) -> bool:
+        return self.impatient
+
+
+def source(bench: Bench, text: str) -> Callable[[], None]:
+    return lambda: setattr(bench.images, "source", text)
+
+
+def values(bench: Bench, text: str) -> Callable[[], None]:
+    return lambda: bench.values("dev", text)
+
+
+def developed(bench: Bench, *saves: Callable[[], object], editor: Editor | None = None) -> Developed:
+    return dev(lambda: bench.project, bench.target("dev"), bench.workshop, editor or Editor(*saves))
+
+
+def notes(bench: Bench) -> list[str]:
+    return [event.text for event in bench.reporter.events if isinstance(event, Note) and "Ctrl-C" not in event.text]
+
+
+def test_each_save_is_released_and_told(bench: Bench) -> None:
+    assert developed(bench, source(bench, "two"), source(bench, "three")) == Developed("dev", 3, 0)
+    running = bench.world.running("web-dev", "web")
+    assert running and running["image"]["tag"] == "1.0.0-three"
+    assert [note.split()[0] for note in notes(bench)] == ["web:1.0.0-one", "web:1.0.0-two", "web:1.0.0-three"]
+
+
+def test_what_it_releases_never_counts_as_proven(bench: Bench) -> None:
+    developed(bench)
+    [made] = show_history(bench.target("dev")).revisions
+    assert (made.verdict, made.entry.verb, made.entry.image_id) == (Verdict.UNKNOWN, "dev", "sha256:one")
+
+
+def test_a_save_that_changes_nothing_that_counts_releases_nothing(bench: Bench) -> None:
+    note = bench.root / "notes.md"
+    assert developed(bench, lambda: note.write_text("x")) == Developed("dev", 1, 0)
+
+
+def test_values_and_chart_count_as_well(bench: Bench) -> None:
+    template = bench.project.chart / "templates" / "new.yaml"
+    template.parent.mkdir(exist_ok=True)
+    saves = [values(bench, "replicaCount: 5\n"), lambda: template.write_text("{}\n")]
+    assert developed(bench, *saves).releases == 3
+    running = bench.world.running("web-dev", "web")
+    assert running and running["replicaCount"] == 5
+
+
+def test_its_own_values_lie_over_the_environments(bench: Bench) -> None:
+    with (bench.root / "releaser.yaml").open("a") as file:
+        file.write("dev: {values: {replicaCount: 7}}\n")
+    developed(bench)
+    running = bench.world.running("web-dev", "web")
+    assert running and running["replicaCount"] == 7 and running["service"]["nodePort"] == 31181
+
+
+def test_a_build_that_fails_is_told_and_the_next_save_mends_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = bench.images.build
+
+    def failing(image: Image, *arguments: object) -> Image:
+        if "two" in image.tag:
+            raise BuildFailed("While building: a step failed", detail="SyntaxError: line 3")
+        return build(image, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.images, "build", failing)
+    assert developed(bench, source(bench, "two"), source(bench, "three")) == Developed("dev", 2, 1)
+    assert any("SyntaxError: line 3" in note for note in notes(bench))
+
+
+def test_pods_that_fail_are_told_with_their_last_words_and_stay(bench: Bench) -> None:
+    assert developed(bench, values(bench, "crash: true\n"), values(bench, "crash: false\n")) == Developed("dev", 3, 1)
+    [told] = [note for note in notes(bench) if "crash" in note]
+    assert told.splitlines()[0].startswith("crash at start")
+    assert len(told.splitlines()) > 1
+
+
+def test_a_save_while_pods_roll_starts_anew_at_once(bench: Bench) -> None:
+    editor = Editor(source(bench, "two"))
+
+    def save_now() -> None:
+        editor.impatient = bench.images.source == "one"
+
+    bench.cluster.on_rollout = save_now
+    assert developed(bench, editor=editor) == Developed("dev", 2, 0)
+    assert notes(bench)[0] == "saved again while pods were rolling"
+
+
+def test_a_chart_that_helm_refuses_is_told(bench: Bench) -> None:
+    refused = Developed("dev", 2, 1)
+    assert developed(bench, values(bench, "a: [\n"), values(bench, "replicaCount: 2\n")) == refused
+
+
+def test_a_protected_environment_is_refused(bench: Bench) -> None:
+    with pytest.raises(Refused, match="prod is protected"):
+        dev(lambda: bench.project, bench.target("prod"), bench.workshop, Editor())
+    assert bench.world.running("web-prod", "web") is None
+
+
+def test_between_saves_others_may_release(bench: Bench) -> None:
+    def somebody_else() -> None:
+        with locked(bench.target("dev"), "deploy", wait=False):
+            pass
+
+    try:
+        developed(bench, somebody_else)
+    except LockHeld:
+        pytest.fail("the lock is held while nothing is done")
+
+
+def test_what_was_done_is_told_at_the_end() -> None:
+    assert shown(Developed("dev", 3, 1)) == [
+        "dev: 3 released, 1 failed",
+        "it stays as it is, not proven: releaser deploy dev proves it",
+    ]
+    assert shown(Developed("dev", 0, 2)) == ["dev: 0 released, 2 failed"]
