@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.record import circumstances, save, table, tool
+from bench.record import Silent, circumstances, save, table, tool
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.docker import LOCAL_BUILD_BASE, Images
 from releaser.adapters.machines import machines
+from releaser.adapters.process import Process
 from releaser.models import Image
 from releaser.settings import load_project
 from tests.conftest import ROOT
@@ -55,7 +56,7 @@ class Bench:
         (self.root / "line.py").write_text(f"LINE = {time.time_ns()}\n")
 
     def build(self) -> Image:
-        images = Images()
+        images = Images(Process(Silent()))
         image = images.identify(_REPOSITORY, "1", self.dockerfile)
         return image if image.id else images.build(image, self.dockerfile, {})
 

@@ -46,7 +46,7 @@ class Wiring:
     def images(self) -> Images:
         from releaser.adapters.docker import Images
 
-        return Images()
+        return Images(self.process)
 
     @cached_property
     def charts(self) -> Charts:
@@ -92,7 +92,7 @@ class Wiring:
 
         contexts = sorted({each.context for each in environments})
         nodes = [MinikubeNodes(self.process, self.tools, each, self._reporter) for each in contexts]
-        return [*nodes, Images()]
+        return [*nodes, Images(self.process)]
 
     def target(self, project: Project, environment: Environment) -> Target:
         from releaser.adapters.cluster import Cluster

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.utils import create_archive, exclude_paths
 
+from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, has_buildx
+from releaser.adapters.context import SOURCE_DATE_EPOCH, Context
+from releaser.adapters.process import Process
+from releaser.adapters.tools import cache_directory
 from releaser.errors import BuildFailed, EnvironmentUnfit, InvalidInput, ReleaserError
 from releaser.models import Image
 
@@ -28,7 +30,8 @@ _BUILD_SECONDS = 1800
 class Images:
     """Images in the local Docker engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Process) -> None:
+        self._process = process
         with _asking("connecting to Docker"):
             self._docker = docker.from_env(timeout=_BUILD_SECONDS)
             self._docker.ping()
@@ -39,53 +42,30 @@ class Images:
 
         Raises InvalidInput when there is no Dockerfile, EnvironmentUnfit when the base can't be had.
         """
-        if not dockerfile.is_file():
-            raise InvalidInput(f"While building: there is no {dockerfile}", hint="give --project the right directory")
-        digest = hashlib.sha256()
-        for name, base in sorted(self._bases(dockerfile).items()):
-            digest.update(f"{name}={base}={self._base_id(base)}\0".encode())
-        context = dockerfile.parent
-        for relative in _context_files(dockerfile):
-            path = context / relative
-            digest.update(f"{relative}\0{path.lstat().st_mode & 0o111:o}\0".encode())
-            if path.is_symlink():
-                digest.update(str(path.readlink()).encode())
-            elif path.is_file():
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-        tag = f"{version}-{digest.hexdigest()[:12]}"
+        context = Context(dockerfile)
+        bases = {name: f"{base}={self._base_id(base)}" for name, base in self._bases(dockerfile).items()}
+        tag = f"{version}-{context.digest(bases)[:12]}"
         return Image(repository, tag, self._id(f"{repository}:{tag}"))
 
     def build(
         self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
     ) -> Image:
-        """Build and tag; each line of the build's output goes to `on_line`.
+        """Build and tag, by BuildKit where Docker has buildx, else by the classic builder. `on_line` is told of each step.
 
-        Raises BuildFailed with the failing step's output, EnvironmentUnfit for a full disk or a lost engine.
+        Raises BuildFailed with the place in the Dockerfile and the failing step's output, EnvironmentUnfit for a full
+        disk or a lost engine. The log has everything.
         """
-        context = dockerfile.parent
-        output: list[str] = []
-        with (
-            _asking(f"building {image.ref}"),
-            closing(create_archive(str(context), files=_context_files(dockerfile))) as archive,
-        ):
-            for part in self._docker.api.build(
-                fileobj=cast("IO[bytes]", archive),
-                custom_context=True,
-                dockerfile=dockerfile.name,
-                tag=image.ref,
-                buildargs={**self._bases(dockerfile), **_proxies()},
-                labels=labels,
-                network_mode="host",
-                rm=True,
-                forcerm=True,
-                decode=True,
-            ):
-                if "error" in part:
-                    raise _build_failed(image, str(part["error"]).strip(), output)
-                for line in str(part.get("stream", "")).splitlines():
-                    if line.strip():
-                        output.append(line)
-                        on_line(line)
+        context = Context(dockerfile)
+        arguments = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), **self._bases(dockerfile), **_proxies()}
+        log = build_log(image.repository)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        builder = BuildKit(self._process) if has_buildx(self._process) else Classic(self._docker)
+        with _asking(f"building {image.ref}"), log.open("w", encoding="utf-8") as sink, context.archive() as archive:
+            output = Output(sink, on_line)
+            try:
+                builder.build(image.ref, dockerfile.name, archive, arguments, labels, output)
+            except StepFailed as exc:
+                raise _build_failed(image, exc.told(dockerfile, output), log) from exc
         return Image(image.repository, image.tag, self._id(image.ref))
 
     @property
@@ -142,15 +122,8 @@ class Images:
             ) from exc
 
 
-def _context_files(dockerfile: Path) -> list[str]:
-    """Relative paths of the build context after .dockerignore, sorted."""
-    ignore = dockerfile.parent / ".dockerignore"
-    patterns = [
-        line.strip()
-        for line in (ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else [])
-        if line.strip() and not line.startswith("#")
-    ]
-    return sorted(exclude_paths(str(dockerfile.parent), patterns, dockerfile.name))
+def build_log(repository: str) -> Path:
+    return cache_directory() / "log" / f"build-{repository.replace('/', '-')}.log"
 
 
 def _proxies() -> dict[str, str]:
@@ -158,12 +131,12 @@ def _proxies() -> dict[str, str]:
     return {name: os.environ[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if name in os.environ}
 
 
-def _build_failed(image: Image, error: str, output: list[str]) -> ReleaserError:
-    last_step = max((i for i, line in enumerate(output) if line.startswith("Step ")), default=0)
-    detail = "\n".join([*output[last_step:][-30:], error])
-    if "no space left on device" in detail.lower():
-        return _disk_full(f"building {image.ref}", detail)
-    return BuildFailed(f"While building {image.ref}: a step of the Dockerfile failed", detail=detail)
+def _build_failed(image: Image, told: str, log: Path) -> ReleaserError:
+    if "no space left on device" in told.lower():
+        return _disk_full(f"building {image.ref}", told)
+    return BuildFailed(
+        f"While building {image.ref}: a step of the Dockerfile failed", detail=told, hint=f"the whole log: {log}"
+    )
 
 
 def _disk_full(doing: str, detail: str) -> EnvironmentUnfit:

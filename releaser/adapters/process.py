@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from releaser.errors import ToolFailed, ToolMissing, ToolTimeout
 from releaser.models import CommandRan, Reporter
@@ -77,8 +78,9 @@ class Process:
         *,
         doing: str,
         deadline_seconds: float,
-        log: Path,
+        log: Path | None = None,
         on_line: Callable[[str], None] = lambda line: None,
+        input: IO[bytes] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         hint: str = "",
@@ -86,10 +88,9 @@ class Process:
     ) -> None:
         """Run to the end with both streams appended to `log`, line by line; `on_line` sees each line as it comes.
 
-        Raises as `run` does; the detail of ToolFailed is the log's last lines.
+        `input` is an open file. Raises as `run` does; the detail of ToolFailed is the output's last lines.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._start(argv, doing, stdin=False, stderr=subprocess.STDOUT, env=env, cwd=cwd, tied=tied)
+        process = self._start(argv, doing, stdin=input, stderr=subprocess.STDOUT, env=env, cwd=cwd, tied=tied)
         expired = threading.Event()
 
         def expire() -> None:
@@ -101,7 +102,7 @@ class Process:
         timer.start()
         tail: list[str] = []
         try:
-            with log.open("a", encoding="utf-8") as sink:
+            with _appended(log) as sink:
                 sink.write(f"$ {_shown(argv)}\n")
                 for line in _lines(process):
                     sink.write(line + "\n")
@@ -118,7 +119,11 @@ class Process:
         if expired.is_set():
             raise _timed_out(argv, doing, deadline_seconds)
         if status != 0:
-            raise failed(Finished(_words(argv), status, "\n".join(tail), ""), doing, hint or f"the whole log: {log}")
+            raise failed(
+                Finished(_words(argv), status, "\n".join(tail), ""),
+                doing,
+                hint or (f"the whole log: {log}" if log else ""),
+            )
 
     def pipe(
         self,
@@ -274,6 +279,16 @@ def _setpriv() -> str | None:
         return None
     probe = subprocess.run([path, "--pdeathsig", "TERM", "true"], capture_output=True, timeout=10, check=False)
     return path if probe.returncode == 0 else None
+
+
+@contextmanager
+def _appended(log: Path | None) -> Iterator[TextIO]:
+    if log is None:
+        yield io.StringIO()
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as sink:
+        yield sink
 
 
 def _input(stdin: bool | IO[bytes] | None) -> int | IO[bytes]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def images() -> Images:
-    return Images()
+    return Images(Process(Recorder()))
 
 
 def dockerfile(directory: Path, text: str) -> Path:

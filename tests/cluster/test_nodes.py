@@ -59,7 +59,7 @@ def make(directory: Path, tag: str, **content: int) -> Image:
         if not (directory / name).exists():
             (directory / name).write_bytes(os.urandom(size))
     path = dockerfile(directory, "\n".join(f"COPY {name} /{name}" for name in content))
-    return Images().build(Image(REPOSITORY, tag), path, {})
+    return Images(Process(Recorder())).build(Image(REPOSITORY, tag), path, {})
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def changed(directory: Path, image: Image) -> Image:
     path = directory / "Dockerfile"
     (directory / "small").write_bytes(os.urandom(SMALL))
     path.write_text(f"FROM {image.id}\nCOPY small /small\n")
-    return Images().build(Image(REPOSITORY, f"changed-{os.urandom(4).hex()}"), path, {})
+    return Images(Process(Recorder())).build(Image(REPOSITORY, f"changed-{os.urandom(4).hex()}"), path, {})
 
 
 class Only(Exporter):
