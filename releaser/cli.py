@@ -156,14 +156,23 @@ def down(
 
 
 @app.command()
-def build(env: EnvironmentName) -> None:
+def build(
+    env: EnvironmentName,
+    sbom: Annotated[
+        Path | None, typer.Option("--sbom", metavar="FILE", help="Write the image's Python packages as CycloneDX.")
+    ] = None,
+) -> None:
     """Build the image; its tag is derived from its content."""
     from releaser.flows.build import build as flow
+    from releaser.flows.build import write_sbom
 
     project = _session.project
     project.environment(env)
     wiring = _session.wiring
-    _session.printer.result(flow(project, wiring.images, wiring.source(project), _session.printer))
+    built = flow(project, wiring.images, wiring.source(project), _session.printer)
+    if sbom is not None:
+        write_sbom(wiring.images, built.image, sbom, _session.printer)
+    _session.printer.result(built)
 
 
 @app.command()

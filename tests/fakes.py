@@ -478,6 +478,9 @@ class FakeImages(FakeShelf):
         self.images[image.ref] = f"sha256:{self.source}"
         return replace(image, id=self.images[image.ref])
 
+    def sbom(self, image: Image) -> str:
+        return "{}\n"
+
 
 class FakeNode(FakeShelf):
     def __init__(self) -> None:

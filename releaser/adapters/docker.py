@@ -43,19 +43,19 @@ class Images:
         Raises InvalidInput when there is no Dockerfile, EnvironmentUnfit when the base can't be had.
         """
         context = Context(dockerfile)
-        bases = {name: f"{base}={self._base_id(base)}" for name, base in self._bases(dockerfile).items()}
-        tag = f"{version}-{context.digest(bases)[:12]}"
+        tag = f"{version}-{self._source_hash(context)[:12]}"
         return Image(repository, tag, self._id(f"{repository}:{tag}"))
 
     def build(
         self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
     ) -> Image:
-        """Build and tag, by BuildKit where Docker has buildx, else by the classic builder. `on_line` is told of each step.
+        """Build and tag by BuildKit where Docker has buildx, else by the classic builder; `on_line` gets each step.
 
         Raises BuildFailed with the place in the Dockerfile and the failing step's output, EnvironmentUnfit for a full
         disk or a lost engine. The log has everything.
         """
         context = Context(dockerfile)
+        labels = {**labels, **self._provenance(context)}
         arguments = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), **self._bases(dockerfile), **_proxies()}
         log = build_log(image.repository)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +67,24 @@ class Images:
             except StepFailed as exc:
                 raise _build_failed(image, exc.told(dockerfile, output), log) from exc
         return Image(image.repository, image.tag, self._id(image.ref))
+
+    def sbom(self, image: Image) -> str:
+        """The image's Python packages as CycloneDX JSON. Raises EnvironmentUnfit for an image without Python."""
+        from releaser.adapters.sbom import sbom
+
+        def run(script: str) -> str:
+            with _asking(f"looking for Python packages in {image.ref}"):
+                output = self._docker.containers.run(
+                    image.id,
+                    ["-I", "-c", script],
+                    entrypoint="python3",
+                    network_mode="none",
+                    read_only=True,
+                    remove=True,
+                )
+            return str(output.decode())
+
+        return sbom(image, run)
 
     @property
     def target(self) -> str:
@@ -92,6 +110,22 @@ class Images:
 
     def sweep(self) -> None:
         """Nothing is transferred to here."""
+
+    def _provenance(self, context: Context) -> dict[str, str]:
+        """Labels: the base image by name and digest (of its config where no registry has it), and the source's hash."""
+        base = self._bases(context.dockerfile)["BASE"]
+        with _asking(f"looking at {base}"):
+            found = self._docker.images.get(base)
+        digests = [name.partition("@")[2] for name in found.attrs.get("RepoDigests") or []]
+        return {
+            "org.opencontainers.image.base.name": base,
+            "org.opencontainers.image.base.digest": (digests or [str(found.id)])[0],
+            "releaser.source-hash": self._source_hash(context),
+        }
+
+    def _source_hash(self, context: Context) -> str:
+        bases = self._bases(context.dockerfile).items()
+        return context.digest({name: f"{base}={self._base_id(base)}" for name, base in bases})
 
     def _id(self, ref: str) -> str:
         with _asking(f"looking for {ref}"):

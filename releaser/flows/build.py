@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from releaser.errors import InvalidInput
 from releaser.flows.ports import Images, Node
 from releaser.located import load_mapping
@@ -19,6 +21,17 @@ def build(project: Project, images: Images, source: Source, reporter: Reporter) 
             image = images.build(image, project.dockerfile, _labels(image, source), running.progress)
         running.detail = f"{image.ref}{'' if rebuilt else '  unchanged'}"
     return Built(image, rebuilt, running.elapsed_seconds)
+
+
+def write_sbom(images: Images, image: Image, path: Path, reporter: Reporter) -> None:
+    """What Python packages the image has, into a file."""
+    with step(reporter, "list packages") as running:
+        text = images.sbom(image)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as exc:
+            raise InvalidInput(f"While writing {path}: {exc.strerror}", hint="name a file that can be written") from exc
+        running.detail = str(path)
 
 
 def load(project: Project, image: Image, node: Node, reporter: Reporter, *, plain_tag: bool = True) -> Loaded:
