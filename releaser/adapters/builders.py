@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Protocol, TextIO, cast
@@ -85,17 +86,20 @@ def instructions(dockerfile: str) -> list[tuple[int, str]]:
     return found
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The tag to give, the Dockerfile's name in the context, arguments, labels, and whether layers may be reused."""
+
+    ref: str
+    dockerfile: str
+    arguments: Mapping[str, str]
+    labels: Mapping[str, str]
+    cache: bool = True
+
+
 class Builder(Protocol):
-    def build(
-        self,
-        ref: str,
-        dockerfile: str,
-        context: IO[bytes],
-        arguments: Mapping[str, str],
-        labels: Mapping[str, str],
-        output: Output,
-    ) -> None:
-        """Build the Dockerfile of that name in the archive and tag the image. Raises StepFailed."""
+    def build(self, wanted: Wanted, context: IO[bytes], output: Output) -> None:
+        """Build what the archive holds, and tag the image. Raises StepFailed."""
         ...
 
 
@@ -103,22 +107,15 @@ class Classic:
     def __init__(self, client: docker.DockerClient) -> None:
         self._docker = client
 
-    def build(
-        self,
-        ref: str,
-        dockerfile: str,
-        context: IO[bytes],
-        arguments: Mapping[str, str],
-        labels: Mapping[str, str],
-        output: Output,
-    ) -> None:
+    def build(self, wanted: Wanted, context: IO[bytes], output: Output) -> None:
         for part in self._docker.api.build(
             fileobj=context,
             custom_context=True,
-            dockerfile=dockerfile,
-            tag=ref,
-            buildargs=dict(arguments),
-            labels=dict(labels),
+            dockerfile=wanted.dockerfile,
+            tag=wanted.ref,
+            buildargs=dict(wanted.arguments),
+            labels=dict(wanted.labels),
+            nocache=not wanted.cache,
             network_mode="host",
             rm=True,
             forcerm=True,
@@ -133,20 +130,13 @@ class BuildKit:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def build(
-        self,
-        ref: str,
-        dockerfile: str,
-        context: IO[bytes],
-        arguments: Mapping[str, str],
-        labels: Mapping[str, str],
-        output: Output,
-    ) -> None:
+    def build(self, wanted: Wanted, context: IO[bytes], output: Output) -> None:
         argv = [
             *("docker", "buildx", "build", "--load", "--progress=plain", "--network=host", "--provenance=false"),
-            *("--tag", ref, "--file", dockerfile),
-            *(f"--build-arg={name}={value}" for name, value in arguments.items()),
-            *(f"--label={name}={value}" for name, value in labels.items()),
+            *("--tag", wanted.ref, "--file", wanted.dockerfile),
+            *(["--no-cache"] if not wanted.cache else []),
+            *(f"--build-arg={name}={value}" for name, value in wanted.arguments.items()),
+            *(f"--label={name}={value}" for name, value in wanted.labels.items()),
             "-",
         ]
         with NamedTemporaryFile() as file:  # a program's input has to be a real file
@@ -155,7 +145,7 @@ class BuildKit:
             try:
                 self._process.stream(
                     argv,
-                    doing=f"building {ref}",
+                    doing=f"building {wanted.ref}",
                     deadline_seconds=_BUILD_SECONDS,
                     on_line=output.write,
                     input=cast("IO[bytes]", file),

@@ -13,7 +13,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, has_buildx
+from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, Wanted, has_buildx
 from releaser.adapters.context import SOURCE_DATE_EPOCH, Context
 from releaser.adapters.process import Process
 from releaser.adapters.tools import cache_directory
@@ -47,7 +47,13 @@ class Images:
         return Image(repository, tag, self._id(f"{repository}:{tag}"))
 
     def build(
-        self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
+        self,
+        image: Image,
+        dockerfile: Path,
+        labels: dict[str, str],
+        on_line: Callable[[str], None] = lambda line: None,
+        *,
+        cache: bool = True,
     ) -> Image:
         """Build and tag by BuildKit where Docker has buildx, else by the classic builder; `on_line` gets each step.
 
@@ -63,7 +69,8 @@ class Images:
         with _asking(f"building {image.ref}"), log.open("w", encoding="utf-8") as sink, context.archive() as archive:
             output = Output(sink, on_line)
             try:
-                builder.build(image.ref, dockerfile.name, archive, arguments, labels, output)
+                wanted = Wanted(image.ref, dockerfile.name, arguments, labels, cache)
+                builder.build(wanted, archive, output)
             except StepFailed as exc:
                 raise _build_failed(image, exc.told(dockerfile, output), log) from exc
         return Image(image.repository, image.tag, self._id(image.ref))

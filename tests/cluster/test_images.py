@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 from pathlib import Path
 
+import docker
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from releaser.adapters.docker import Images
 from releaser.adapters.node import MinikubeNodes
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools
-from releaser.errors import BuildFailed, EnvironmentUnfit, InvalidInput
+from releaser.errors import BuildFailed, EnvironmentUnfit
+from releaser.flows.build import app_version
 from releaser.models import Image
+from releaser.settings import load_project
 from tests.conftest import ROOT
 from tests.fakes import Recorder
 
@@ -31,40 +40,16 @@ def dockerfile(directory: Path, text: str) -> Path:
     return path
 
 
-def tag(images: Images, path: Path) -> str:
-    return images.identify("releaser-test", "1", path).tag
-
-
-def test_the_tag_follows_the_content_and_nothing_else(images: Images, tmp_path: Path) -> None:
-    path = dockerfile(tmp_path, "COPY . /x")
-    source = tmp_path / "source.py"
-    source.write_text("a")
-    first = tag(images, path)
-    source.touch()
-    assert tag(images, path) == first
-    source.chmod(0o755)
-    executable = tag(images, path)
-    source.write_text("b")
-    assert len({first, executable, tag(images, path)}) == 3
-
-
-def test_what_dockerignore_names_does_not_count(images: Images, tmp_path: Path) -> None:
-    path = dockerfile(tmp_path, "COPY . /x")
-    (tmp_path / ".dockerignore").write_text("# notes\n*.md\n")
-    before = tag(images, path)
-    (tmp_path / "notes.md").write_text("a")
-    assert tag(images, path) == before
-    (tmp_path / "code.py").write_text("a")
-    assert tag(images, path) != before
-
-
 def test_a_failing_step_is_shown_with_its_output(images: Images, tmp_path: Path) -> None:
     path = dockerfile(tmp_path, "RUN echo the reason && exit 3")
     with pytest.raises(BuildFailed) as caught:
         images.build(Image("releaser-test", "fails"), path, {})
-    assert "the reason" in caught.value.detail
-    assert "RUN echo the reason" in caught.value.detail
+    first, *rest = caught.value.detail.splitlines()
+    assert first == "Dockerfile:3 >>> RUN echo the reason && exit 3"
+    assert "the reason" in rest
     assert caught.value.exit_code == 3
+    log = Path(caught.value.hint.removeprefix("the whole log: ")).read_text()
+    assert "Step 1/" in log and "the reason" in log
 
 
 def test_a_full_disk_is_named_as_such(images: Images, tmp_path: Path) -> None:
@@ -72,11 +57,6 @@ def test_a_full_disk_is_named_as_such(images: Images, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentUnfit, match="the disk is full") as caught:
         images.build(Image("releaser-test", "full"), path, {})
     assert "docker system df" in caught.value.hint
-
-
-def test_a_missing_dockerfile_is_named(images: Images, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="Dockerfile"):
-        images.identify("releaser-test", "1", tmp_path / "Dockerfile")
 
 
 def test_the_node_has_what_was_loaded_under_the_very_digest(images: Images, tmp_path: Path, context: str) -> None:
@@ -90,3 +70,63 @@ def test_the_node_has_what_was_loaded_under_the_very_digest(images: Images, tmp_
     nodes.tag(image, "releaser-test:second-name")
     asked = nodes.image_ids("releaser-test:never-built", image.ref, "releaser-test:second-name")
     assert asked == ("", image.id, image.id)
+
+
+def test_two_builds_of_the_same_source_have_the_same_layers(images: Images, tmp_path: Path) -> None:
+    """Of the service itself, from two checkouts with other times and modes, and nothing from the cache."""
+    layers = []
+    for name, umask in (("one", 0o022), ("two", 0o077)):
+        was = os.umask(umask)
+        try:
+            shutil.copytree(ROOT / "app", tmp_path / name / "app", ignore=shutil.ignore_patterns("__pycache__"))
+            for file in ("Dockerfile", ".dockerignore"):
+                (tmp_path / name / file).write_bytes((ROOT / file).read_bytes())
+        finally:
+            os.umask(was)
+        for path in (tmp_path / name).rglob("*.py"):
+            path.touch()
+        image = images.build(Image("releaser-test", name), tmp_path / name / "Dockerfile", {}, cache=False)
+        layers.append(docker.from_env().images.get(image.id).attrs["RootFS"]["Layers"])
+    assert layers[0] == layers[1]
+
+
+def test_a_change_of_the_code_makes_one_small_layer(images: Images, tmp_path: Path) -> None:
+    client = docker.from_env()
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    before, after = ([], [])
+    for layers, line in ((before, "# one\n"), (after, "# two\n")):
+        with (tmp_path / "app" / "pages.py").open("a") as file:
+            file.write(line)
+        image = images.build(Image("releaser-test", "changed"), tmp_path / "Dockerfile", {})
+        layers.extend(client.images.get(image.id).attrs["RootFS"]["Layers"])
+    assert before[:-1] == after[:-1] and before[-1] != after[-1]
+    newest = next(each for each in client.images.get(image.id).history() if each["Size"])
+    assert newest["Size"] < 1_000_000
+
+
+def test_an_image_says_what_it_was_made_from(images: Images, tmp_path: Path) -> None:
+    path = dockerfile(tmp_path, 'CMD ["true"]')
+    wanted = images.identify("releaser-test", "1", path)
+    image = images.build(wanted, path, {"org.opencontainers.image.revision": "c0ffee"})
+    labels = docker.from_env().images.get(image.id).labels
+    assert labels["org.opencontainers.image.revision"] == "c0ffee"
+    assert labels["org.opencontainers.image.base.digest"].startswith("sha256:")
+    assert wanted.tag == f"1-{labels['releaser.source-hash'][:12]}"
+
+
+def test_the_packages_of_an_image_are_listed_as_cyclonedx_says(images: Images) -> None:
+    project = load_project(ROOT)
+    image = images.identify(project.image_repository, app_version(project), project.dockerfile)
+    image = image if image.id else images.build(image, project.dockerfile, {})
+    text = images.sbom(image)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    document = json.loads(text)
+    listed = {each["name"].lower().replace("_", "-"): each["version"] for each in document["components"]}
+    locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (ROOT / "app" / "requirements.lock").read_text()))
+    assert locked.items() <= listed.items()
+    assert all(each.get("licenses") for each in document["components"] if each["name"].lower() in locked)
+    flask = next(each for each in document["dependencies"] if each["ref"].startswith("pkg:pypi/flask@"))
+    assert any(needed.startswith("pkg:pypi/werkzeug@") for needed in flask["dependsOn"])
+    assert images.sbom(image) == text
