@@ -48,11 +48,6 @@ class Rendered:
         return found
 
     @property
-    def tests(self) -> dict[str, Object]:
-        """Containers of `helm test` by their cases."""
-        return {each["name"]: each for each in self.one("Pod")["spec"]["containers"]}
-
-    @property
     def pod_specs(self) -> list[Object]:
         """Of every pod that the release makes, hooks and tests included."""
         kinds = ("Pod", "Deployment", "Job")

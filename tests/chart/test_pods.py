@@ -167,25 +167,20 @@ def test_spread_can_be_switched_off(render: Render) -> None:
     assert "topologySpreadConstraints" not in template(render, sets={"topologySpread.enabled": False})["spec"]
 
 
-CHECK = ["python", "-m", "app.check", "http://hello-flask-hello:8000"]
-
-
-@pytest.mark.parametrize(
-    ("case", "options"),
-    [
-        ("service", ["--expect-environment", "lab"]),
-        ("pods", ["--expect-pods", "4"]),
-        ("settings", ["--expect-environment", "$(APP_ENVIRONMENT)", "--expect-greeting", "$(APP_GREETING)"]),
-    ],
-)
-def test_helm_test_asks_the_service_what_its_case_is_about(render: Render, case: str, options: list[str]) -> None:
+def test_helm_test_asks_the_service_for_what_stands_in_the_values(render: Render) -> None:
     rendered = render(sets={"environment": "lab", "service.port": 8000, "replicaCount": 4}, release="hello")
-    assert rendered.tests[case]["command"] == [*CHECK, *options]
+    [container] = rendered.one("Pod")["spec"]["containers"]
+    assert container["command"] == [
+        *("python", "-m", "app.check", "http://hello-flask-hello:8000"),
+        *("--expect-environment", "lab", "--expect-greeting", "$(APP_GREETING)", "--expect-pods", "4"),
+    ]
+    assert container["envFrom"] == [{"configMapRef": {"name": rendered.settings["metadata"]["name"]}}]
+    assert "APP_GREETING" in rendered.settings["data"]
     assert rendered.one("Service")["metadata"]["name"] == "hello-flask-hello"
     assert rendered.one("Service")["spec"]["ports"][0]["port"] == 8000
 
 
-def test_the_pod_of_helm_test_ends_and_is_kept_for_its_logs(render: Render) -> None:
+def test_the_pod_of_helm_test_ends_and_is_kept_for_its_log(render: Render) -> None:
     test = render().one("Pod")
     assert test["spec"]["restartPolicy"] == "Never"
     assert test["spec"]["activeDeadlineSeconds"] < 300
@@ -196,24 +191,17 @@ def test_the_pod_of_helm_test_ends_and_is_kept_for_its_logs(render: Render) -> N
 
 
 def test_the_options_of_helm_test_are_options_of_the_check(render: Render) -> None:
-    for container in render().tests.values():
-        _python, _m, module, *arguments = container["command"]
-        assert module == "app.check"
-        with pytest.raises(SystemExit) as ended:
-            check.main([*arguments, "--help"])
-        assert ended.value.code == 0
-
-
-def test_only_the_test_of_the_settings_reads_them_itself(render: Render) -> None:
-    rendered = render()
-    source = [{"configMapRef": {"name": rendered.settings["metadata"]["name"]}}]
-    read = {case: container.get("envFrom") for case, container in rendered.tests.items()}
-    assert read == {"service": None, "pods": None, "settings": source}
+    [container] = render().one("Pod")["spec"]["containers"]
+    _python, _m, module, *arguments = container["command"]
+    assert module == "app.check"
+    with pytest.raises(SystemExit) as ended:
+        check.main([*arguments, "--help"])
+    assert ended.value.code == 0
 
 
 def test_helm_test_wants_an_answer_from_as_many_pods_as_the_autoscaler_keeps(render: Render) -> None:
     sets = {"autoscaling.enabled": True, "autoscaling.minReplicas": 3}
-    assert render(sets=sets).tests["pods"]["command"][-1] == "3"
+    assert render(sets=sets).one("Pod")["spec"]["containers"][0]["command"][-1] == "3"
 
 
 def test_helm_test_can_be_switched_off(render: Render) -> None:

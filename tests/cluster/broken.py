@@ -132,9 +132,9 @@ def config_map_that_is_not_there(site: Site) -> None:
 
 
 def quota_without_room_for_a_surge(site: Site) -> None:
-    """Two pods of 128 MiB run; the tests' 96 MiB still fit, a third server does not."""
+    """Two pods of 128 MiB run; the test's 32 MiB still fit, a third server does not."""
     quota = client.V1ResourceQuota(
-        metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard={"requests.memory": "360Mi"})
+        metadata=client.V1ObjectMeta(name="tight"), spec=client.V1ResourceQuotaSpec(hard={"requests.memory": "320Mi"})
     )
     site.core.create_namespaced_resource_quota(site.namespace, quota)
 
@@ -204,8 +204,7 @@ def hook_ends_with_an_error(site: Site) -> None:
 
 
 def helm_test_expects_something_else(site: Site) -> None:
-    expected = '"--expect-environment" '
-    site.edit(_TEST, f"{expected}.Values.environment", f'{expected}"elsewhere"')
+    site.edit(_TEST, "- {{ .Values.environment | quote }}", "- elsewhere")
 
 
 def half_of_the_answers_are_errors(site: Site) -> None:
