@@ -137,10 +137,10 @@ def _docker(*arguments: str) -> str:
 def _empty_node(bench: Bench) -> None:
     """Takes all images of the bench from the node, and waits until their layers are gone."""
     [machine] = machines(bench.profile)
-    listed = json.loads(_in(machine.command("crictl", "images", "-o", "json")))["images"]
-    for each in listed:
-        if any(f"/{_REPOSITORY}:" in name for name in each["repoTags"]):
-            _in(machine.command("crictl", "rmi", each["id"]))
+    names = _in(machine.command("ctr", "-n", "k8s.io", "images", "ls", "-q")).splitlines()
+    for name in names:
+        if f"/{_REPOSITORY}:" in name or name.startswith("sha256:"):  # CRI's second name for the same, by config
+            _in(machine.command("ctr", "-n", "k8s.io", "images", "rm", name))
     layers = json.loads(_docker("image", "inspect", f"{_REPOSITORY}-base:1"))[0]["RootFS"]["Layers"]
     while layers[0] in _in(machine.command("ctr", "-n", "k8s.io", "content", "ls", "-q")):
         time.sleep(0.5)

@@ -95,6 +95,12 @@ done
 {_TAKE_IN}[ $status = 0 ] && for digest in $arrived; do {_CTR} content label "$digest" "{{label}}="; done
 exit $status""".replace("{label}", "containerd.io/gc.root")
 
+# Kubernetes' side of containerd gives each image a second name, sha256:ID, which would keep its layers.
+_REMOVE = f"""target=$({_CTR} images ls "name==$1" | awk 'NR == 2 {{print $3}}')
+{_CTR} images rm "$1"
+names=$({_CTR} images ls | awk -v target="$target" '$3 == target {{print $1}}')
+echo "$names" | grep -qv ^sha256: || for name in $names; do {_CTR} images rm "$name"; done"""
+
 _SWEEP = f"""{_CTR} content ls | awk '/containerd.io.gc.root=arriving/ {{print $1}}' | while read -r digest; do
 {_CTR} content label "$digest" containerd.io/gc.root=
 done"""
@@ -111,7 +117,7 @@ RUNTIMES = {
         receive=_AHEAD,
         receive_whole=f"{_TAKE_IN}exit $status",
         tag=f'{_CTR} images tag --force "$1" "$2"',
-        remove=f'{_CTR} images rm "$1"',
+        remove=_REMOVE,
         layout="ahead",
         arrives_as="arriving.releaser",
         sweep=_SWEEP,

@@ -24,6 +24,8 @@ from releaser.adapters.tools import Tools
 from releaser.errors import EnvironmentUnfit
 from releaser.models import Image, Note, Sent
 from tests.cluster import nodes
+from tests.cluster.nodes import run
+from tests.cluster.site import eventually
 from tests.cluster.test_images import dockerfile
 from tests.fakes import Recorder
 
@@ -117,6 +119,23 @@ def test_an_image_gets_a_second_name(machine: Machine, first: Image) -> None:
     nodes.load(first)
     nodes.tag(first, f"{REPOSITORY}:second-name")
     assert nodes.image_ids(f"{REPOSITORY}:second-name", f"{REPOSITORY}:third-name") == (first.id, "")
+
+
+def test_an_image_goes_with_its_last_name_and_its_layers_with_it(machine: Machine, tmp_path: Path) -> None:
+    image, second = make(tmp_path, "goes", small=SMALL), f"{REPOSITORY}:goes-too"
+    nodes = reached(machine)
+    nodes.load(image)
+    nodes.tag(image, second)
+    assert nodes.remove(image.ref)
+    assert nodes.image_ids(image.ref, second) == ("", image.id)
+    nodes.load(image)
+    for ref in (image.ref, second):
+        assert ref in nodes.refs(REPOSITORY)
+        nodes.remove(ref)
+    assert not {image.ref, second} & set(nodes.refs(REPOSITORY))
+    if machine.runtime == "containerd":  # the others' stores are their own affair
+        listed = [*machine.command("ctr", "-n", "k8s.io", "content", "ls", "-q")]
+        eventually("its layer is gone", lambda: Exporter().layers_of(image)[-1] not in run(*listed))
 
 
 @pytest.mark.parametrize("way", [1, 2], ids=["a container reads the store", "docker save"])
