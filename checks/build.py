@@ -1,4 +1,4 @@
-"""Builds the programs that the chart is checked with, from the modules that go.mod pins: `python -m checks.build`.
+"""Builds the programs that chart and images are checked with, from modules pinned in go.mod: `python -m checks.build`.
 
 They stand in $XDG_CACHE_HOME/releaser/checks/KEY, where KEY is a hash of all pins, and by name in .../releaser/bin. A
 program that is there is not built again.
@@ -46,6 +46,12 @@ class Program:
 
 
 PROGRAMS = {
+    "buildx": Program(
+        "github.com/docker/buildx/cmd/buildx",
+        "github.com/docker/buildx",
+        ("github.com/docker/buildx/version.Version={version}",),
+        _HERE / "buildx",
+    ),
     "ct": Program(
         "github.com/helm/chart-testing/v3/ct",
         "github.com/helm/chart-testing/v3",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -13,6 +14,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from checks.build import program
 from releaser.adapters.docker import Images
 from releaser.adapters.node import MinikubeNodes
 from releaser.adapters.process import Process
@@ -40,16 +42,30 @@ def dockerfile(directory: Path, text: str) -> Path:
     return path
 
 
-def test_a_failing_step_is_shown_with_its_output(images: Images, tmp_path: Path) -> None:
+@pytest.fixture(params=["classic builder", "BuildKit"])
+def builder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Docker's CLI with and without the plug-in buildx, whatever the machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        configuration = tmp_path_factory.mktemp("docker")
+        if request.param == "BuildKit":
+            (configuration / "cli-plugins").mkdir()
+            (configuration / "cli-plugins" / "docker-buildx").symlink_to(program("buildx"))
+        patch.setenv("DOCKER_CONFIG", str(configuration))
+        patch.setattr("releaser.adapters.docker.has_buildx", lambda _: request.param == "BuildKit")
+        yield str(request.param)
+
+
+def test_a_failing_step_is_shown_with_its_place_and_output(images: Images, tmp_path: Path, builder: str) -> None:
     path = dockerfile(tmp_path, "RUN echo the reason && exit 3")
     with pytest.raises(BuildFailed) as caught:
         images.build(Image("releaser-test", "fails"), path, {})
-    first, *rest = caught.value.detail.splitlines()
-    assert first == "Dockerfile:3 >>> RUN echo the reason && exit 3"
-    assert "the reason" in rest
+    detail = caught.value.detail
+    assert re.search(r"(Dockerfile:|\b)3 [|]? ?>>> RUN echo the reason && exit 3", detail), detail
+    assert re.search(r"(?m)^(#\d+ [\d.]+ )?the reason$", detail), detail
     assert caught.value.exit_code == 3
     log = Path(caught.value.hint.removeprefix("the whole log: ")).read_text()
-    assert "Step 1/" in log and "the reason" in log
+    assert "the reason" in log and len(log.splitlines()) > 3
+    assert images.refs("releaser-test:fails") == ()
 
 
 def test_a_full_disk_is_named_as_such(images: Images, tmp_path: Path) -> None:
@@ -72,7 +88,7 @@ def test_the_node_has_what_was_loaded_under_the_very_digest(images: Images, tmp_
     assert asked == ("", image.id, image.id)
 
 
-def test_two_builds_of_the_same_source_have_the_same_layers(images: Images, tmp_path: Path) -> None:
+def test_two_builds_of_the_same_source_have_the_same_layers(images: Images, tmp_path: Path, builder: str) -> None:
     """Of the service itself, from two checkouts with other times and modes, and nothing from the cache."""
     layers = []
     for name, umask in (("one", 0o022), ("two", 0o077)):
