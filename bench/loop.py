@@ -136,8 +136,10 @@ class Naive:
                 ".",
             ],
             [tool("minikube"), "--profile", context, "image", "load", image],
-            [tool("helm"), "upgrade", "--install", RELEASE, _CHART, *values, "--wait"]
-            + ["--namespace", self.site.namespace, "--kube-context", context],
+            [
+                *(tool("helm"), "upgrade", "--install", RELEASE, _CHART, *values, "--wait"),
+                *("--namespace", self.site.namespace, "--kube-context", context),
+            ],
         ):
             subprocess.run(list(map(str, argv)), cwd=self.site.root, check=True, capture_output=True)
 
