@@ -183,9 +183,9 @@ def load(env: EnvironmentName) -> None:
 
     project = _session.project
     wiring = _session.wiring
-    node = wiring.node(project.environment(env))
+    store = wiring.store(project.environment(env))
     image = build_flow(project, wiring.images, wiring.source(project), _session.printer).image
-    _session.printer.result(flow(project, image, node, _session.printer))
+    _session.printer.result(flow(project, image, store, _session.printer))
 
 
 @app.command()
@@ -300,8 +300,8 @@ def promote(
     project, wiring = _session.project, _session.wiring
     goal, source = _target(project, env, context), _target(project, origin, None)
     workshop = wiring.workshop(goal.environment)
-    node = wiring.node(source.environment)
-    _session.printer.result(flow(project, source, node, goal, workshop, _consent(yes), wait=wait))
+    store = wiring.store(source.environment)
+    _session.printer.result(flow(project, source, store, goal, workshop, _consent(yes), wait=wait))
 
 
 @app.command()
@@ -429,7 +429,9 @@ def destroy(env: EnvironmentName, yes: Yes = False, wait: WaitLock = True, conte
     """Remove ENV's release and its history."""
     from releaser.flows.destroy import destroy as flow
 
-    _session.printer.result(flow(_target(_session.project, env, context), _consent(yes), wait=wait))
+    target = _target(_session.project, env, context)
+    store = _session.wiring.store(target.environment)
+    _session.printer.result(flow(target, store, _consent(yes), wait=wait))
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ def newest_good(history: tuple[Revision, ...], before: Revision) -> Revision | N
 def _revision(helm: HelmRevision, known: Mapping[int, HelmRevision], record: Mapping[str, str], entry: str) -> Revision:
     repository = record.get(_REPOSITORY, "").replace("__", "/")
     tag = record.get(_TAG, "")
+    known_more = _entry(entry)
     return Revision(
         number=helm.number,
         status=helm.status,
@@ -92,10 +93,10 @@ def _revision(helm: HelmRevision, known: Mapping[int, HelmRevision], record: Map
             commit=record.get(_COMMIT, ""),
             dirty=record.get(_DIRTY) == "true",
         ),
-        image=f"{repository}:{tag}" if tag else "",
+        image=known_more.image or (f"{repository}:{tag}" if tag else ""),
         description=helm.description,
         content=_content(helm, known),
-        entry=_entry(entry),
+        entry=known_more,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,15 +18,21 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Image:
-    """A container image. The tag is derived from content; `id` is the config digest (sha256:...), empty if unbuilt."""
+    """A container image. The tag is derived from content; `id` is the config digest (sha256:...), empty if unbuilt.
+    `digest` is that of its manifest in the registry from which it is pulled, empty for one that is sent into nodes."""
 
     repository: str
     tag: str
     id: str = ""
+    digest: str = ""
 
     @property
     def ref(self) -> str:
         return f"{self.repository}:{self.tag}"
+
+    def is_one_of(self, said: Iterable[str]) -> bool:
+        """Whether a pod that says these image ids runs it. One that was pulled is named by its manifest."""
+        return any(each == self.id or (self.digest != "" and each.rpartition("@")[2] == self.digest) for each in said)
 
 
 def full_name(ref: str) -> str:
@@ -111,6 +118,8 @@ class LedgerEntry:
     incident: str = ""
     promoted_from: str = ""
     receipt: Receipt | None = None
+    image: str = ""
+    """Of a registry, whose name may be longer than a label."""
 
 
 @dataclass(frozen=True)

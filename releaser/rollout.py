@@ -123,9 +123,9 @@ class Judge:
         ids = [c.image_id for c in pod.containers]
         if self._image is None or not self._image.id or not ids or not all(ids):
             return None
-        if self._image.id in ids or any("@" in each for each in ids):
+        if self._image.is_one_of(ids) or (not self._image.digest and any("@" in each for each in ids)):
             return None
-        message = f"runs {', '.join(ids)}, not {self._image.ref} ({self._image.id})"
+        message = f"runs {', '.join(ids)}, not {self._image.ref} ({self._image.digest or self._image.id})"
         return PodProblem(Cause.IMAGE_WRONG, f"pod {pod.name}", message, pod.name)
 
 

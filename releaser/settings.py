@@ -25,10 +25,17 @@ environments: map(include('environment'), key=regex('^[a-z]([a-z0-9-]*[a-z0-9])?
 environment:
   context: str(required=False)
   namespace: regex('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$', name='namespace (DNS-1123 label)', max=63, required=False)
-  delivery: enum('minikube', required=False)
+  delivery: enum('minikube', 'registry', required=False)
+  registry: include('registry', required=False)
   protected: bool(required=False)
   deadlineSeconds: num(min=1, max=86400, required=False)
   probe: include('probe', required=False)
+---
+registry:
+  repository: regex('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$', name='HOST[:PORT]/PATH')
+  plainHttp: bool(required=False)
+  pullSecret: regex('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$', name='name of a Secret', max=253, required=False)
+  createPullSecret: bool(required=False)
 ---
 dev:
   values: map(required=False, none=False)
@@ -40,7 +47,8 @@ probe:
 """
 _KEYS = ("release", "chart", "image", "dockerfile", "dev", "environments")
 _DEV_KEYS = ("values",)
-_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "protected", "deadlineSeconds", "probe")
+_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "registry", "protected", "deadlineSeconds", "probe")
+_REGISTRY_KEYS = ("repository", "plainHttp", "pullSecret", "createPullSecret")
 _PROBE_KEYS = ("ratePerSecond", "path", "failureBudget")
 
 
@@ -48,6 +56,18 @@ class Delivery(StrEnum):
     """How an image reaches the nodes."""
 
     MINIKUBE = "minikube"
+    REGISTRY = "registry"
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """Where images are pushed to and pulled from: HOST[:PORT]/PATH. Pods may need a Secret for it, which is there by
+    name or made from docker's own credentials."""
+
+    repository: str
+    plain_http: bool = False
+    pull_secret: str = ""
+    create_pull_secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,8 @@ class Environment:
     protected: bool
     deadline_seconds: float
     probe: Probe
+    registry: RegistrySettings | None = None
+    """Where the delivery is by registry."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +144,7 @@ def load_project(root: Path) -> Project:
                 f"{did_you_mean(name, files)}",
                 hint=f"write {root / f'values-{name}.yaml'}, or take the environment out of {FILE}",
             )
+        _require_registry(located, name, settings[name] or {})
     return Project(
         root=root,
         release=release,
@@ -131,6 +154,22 @@ def load_project(root: Path) -> Project:
         environments=tuple(_environment(name, file, release, settings.get(name) or {}) for name, file in files.items()),
         dev_values=(given.get("dev") or {}).get("values") or {},
     )
+
+
+def _require_registry(located: Located, name: str, given: dict[str, Any]) -> None:
+    """Delivery by registry and its settings go together, and a pull secret is either there or made."""
+    by_registry, registry = given.get("delivery") == Delivery.REGISTRY, given.get("registry")
+    place = ("environments", name, "delivery" if by_registry else "registry")
+    if by_registry != bool(registry):
+        raise InvalidInput(
+            f"While reading {located.place(place)}: delivery: registry and registry.repository need each other",
+            hint="registry: {repository: HOST/PATH} beside delivery: registry",
+        )
+    if registry and registry.get("pullSecret") and registry.get("createPullSecret"):
+        raise InvalidInput(
+            f"While reading {located.place(place)}: pullSecret names a Secret of yours, createPullSecret asks for one",
+            hint="leave one of them out",
+        )
 
 
 _ENVIRONMENT_FILE = re.compile(r"values-([a-z](?:[a-z0-9-]*[a-z0-9])?)\.yaml$")
@@ -147,6 +186,18 @@ def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> 
         protected=protected,
         deadline_seconds=float(given.get("deadlineSeconds", 300)),
         probe=_probe(given.get("probe") or {}, protected),
+        registry=_registry(given.get("registry") or {}),
+    )
+
+
+def _registry(given: dict[str, Any]) -> RegistrySettings | None:
+    if not given:
+        return None
+    return RegistrySettings(
+        repository=given["repository"],
+        plain_http=given.get("plainHttp", False),
+        pull_secret=given.get("pullSecret", ""),
+        create_pull_secret=given.get("createPullSecret", False),
     )
 
 
@@ -184,6 +235,9 @@ def _validate(located: Located) -> None:
             probe = settings.get("probe") if isinstance(settings, dict) else None
             for key in probe if isinstance(probe, dict) else ():
                 _require_known(located, ("environments", name, "probe", key), _PROBE_KEYS)
+            registry = settings.get("registry") if isinstance(settings, dict) else None
+            for key in registry if isinstance(registry, dict) else ():
+                _require_known(located, ("environments", name, "registry", key), _REGISTRY_KEYS)
 
     import yamale  # imported here: --help and --version don't need it
 

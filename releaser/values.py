@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 from releaser.models import Image, Values
@@ -19,6 +20,10 @@ def merge(base: Values, override: Values) -> Values:
     return merged
 
 
-def with_image(values: Values, image: Image) -> Values:
-    """The environment's values with the very image that was built; a digest in the file would name another one."""
-    return merge(values, {"image": {"repository": image.repository, "tag": image.tag, "digest": ""}})
+def with_image(values: Values, image: Image, pull_secrets: Sequence[str] = ()) -> Values:
+    """The environment's values with the very image that was built, and with what its pods need to pull it; a digest in
+    the file would name another one."""
+    named = {"repository": image.repository, "tag": image.tag, "digest": image.digest}
+    given = (values.get("image") or {}).get("pullSecrets") or []
+    missing = [secret for secret in pull_secrets if secret not in given]
+    return merge(values, {"image": named | ({"pullSecrets": [*given, *missing]} if missing else {})})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
-    from releaser.flows.ports import Drafts, Images, Node, Saves, Shelf
+    from releaser.flows.ports import Drafts, Images, Saves, Shelf, Store
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -73,9 +73,14 @@ class Wiring:
     def workshop(self, environment: Environment) -> Workshop:
         from releaser.flows.target import Workshop
 
-        return Workshop(self.charts, self.images, self.node(environment))
+        return Workshop(self.charts, self.images, self.store(environment))
 
-    def node(self, environment: Environment) -> Node:
+    def store(self, environment: Environment) -> Store:
+        if environment.registry is not None:
+            from releaser.adapters.cluster import Cluster
+            from releaser.adapters.registry import Registry
+
+            return Registry(self.process, Cluster(environment.context), environment.registry, self._reporter)
         from releaser.adapters.node import MinikubeNodes
 
         return MinikubeNodes(self.process, self.tools, environment.context, self._reporter)

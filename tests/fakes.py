@@ -483,9 +483,23 @@ class FakeImages(FakeShelf):
 
 
 class FakeNode(FakeShelf):
+    pulled = False
+
     def __init__(self) -> None:
         super().__init__("Minikube fake")
         self.loads = 0
+
+    def named(self, image: Image) -> Image:
+        return image
+
+    def pull_secrets(self, release: str) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, namespace: str, release: str) -> None:
+        """Nothing is pulled."""
+
+    def clear(self, namespace: str, release: str) -> None:
+        """Nothing was made."""
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         return tuple(self.images.get(ref, "") for ref in refs)

@@ -60,6 +60,20 @@ class MinikubeNodes:
     def target(self) -> str:
         return f"Minikube {self.profile}"
 
+    pulled = False
+
+    def named(self, image: Image) -> Image:
+        return image
+
+    def pull_secrets(self, release: str) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, namespace: str, release: str) -> None:
+        """Nothing is pulled."""
+
+    def clear(self, namespace: str, release: str) -> None:
+        """Nothing was made."""
+
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         """Config digests (sha256:...) that the tags resolve to, the same in every node; empty for one that isn't."""
         listed = [held.images for held in self._look()]

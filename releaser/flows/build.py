@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from releaser.errors import InvalidInput
-from releaser.flows.ports import Images, Node
+from releaser.flows.ports import Images, Store
 from releaser.located import load_mapping
 from releaser.models import Built, Image, Loaded, Note, Reporter, Source
 from releaser.settings import Project
@@ -34,24 +34,27 @@ def write_sbom(images: Images, image: Image, path: Path, reporter: Reporter) -> 
         running.detail = str(path)
 
 
-def load(project: Project, image: Image, node: Node, reporter: Reporter, *, plain_tag: bool = True) -> Loaded:
-    """The image into the node's store; nothing is sent when the node has it.
+def load(project: Project, image: Image, store: Store, reporter: Reporter, *, plain_tag: bool = True) -> Loaded:
+    """The image to where pods get it from; nothing is sent when it is there. The result has it as pods name it.
 
     With `plain_tag` the first image of an app version also gets the plain version as its tag, which is what the chart
     names by default: `helm install` without values finds it. That tag is never moved to other content.
     """
     release_ref = f"{image.repository}:{app_version(project)}"
     with step(reporter, "load image") as running:
-        there, named = node.image_ids(image.ref, release_ref)
-        sent = None if there == image.id else node.load(image, running.progress)
-        running.detail = f"{sent.amount} into {node.target}" if sent else f"already in {node.target}"
+        there, named = store.image_ids(image.ref, release_ref)
+        sent = None if there == image.id else store.load(image, running.progress)
+        running.detail = f"{sent.amount} into {store.target}" if sent else f"already in {store.target}"
+    image = store.named(image)
+    if store.pulled:
+        return Loaded(image, store.target, sent, running.elapsed_seconds)
     if plain_tag and not named:
-        node.tag(image, release_ref)
+        store.tag(image, release_ref)
     elif plain_tag and named != image.id:
         reporter.emit(
-            Note(f"{release_ref} in {node.target} stays as it is: an earlier build of this version has the name")
+            Note(f"{release_ref} in {store.target} stays as it is: an earlier build of this version has the name")
         )
-    return Loaded(image, node.target, sent, running.elapsed_seconds)
+    return Loaded(image, store.target, sent, running.elapsed_seconds)
 
 
 def app_version(project: Project) -> str:

@@ -84,14 +84,16 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     values: Values = load_mapping(environment.values_file).data
     _preflight(target, project, values)
     image = order.image or build(project, workshop.images, target.source, target.reporter).image
-    load(project, image, workshop.node, target.reporter)
+    image = load(project, image, workshop.store, target.reporter).image
     with locked(target, order.verb, wait=order.wait) as (target, orphaned):
         before = settle(target, orphaned=orphaned)
-        if workshop.node.image_ids(image.ref) != (image.id,):  # pruned while this one waited for the lock
-            load(project, image, workshop.node, target.reporter)
+        if workshop.store.image_ids(image.ref) != (image.id,):  # pruned while this one waited for the lock
+            load(project, image, workshop.store, target.reporter)
+        workshop.store.prepare(target.namespace, target.release)
+        values = with_image(values, image, workshop.store.pull_secrets(target.release))
         if order.plan is not None:
             require_unchanged(order.plan, plan(project, target, workshop, target.live, bind_image=True))
-        after = _Attempt(project, target, with_image(values, image), image, before, order).run()
+        after = _Attempt(project, target, values, image, before, order).run()
     url = target.cluster.service_url(target.namespace, target.release)
     return Deployed(environment.name, before[0] if before else None, after, image, url, time.monotonic() - started)
 
@@ -194,6 +196,7 @@ class _Attempt:
             verb=self._order.verb,
             duration_seconds=round(time.monotonic() - self._started, 1),
             image_id=self._image.id,
+            image=self._image.ref if self._image.digest else "",
             plan=self._order.plan.hash if self._order.plan else "",
             cause=cause,
             incident=str(kept.path) if kept and kept.path else "",

@@ -73,7 +73,7 @@ def _cycle(loop: _Loop) -> None:
         wanted = (image.ref, _chart_and_values(project, loop.target))
         if wanted == loop.released:
             return
-        load(project, image, loop.workshop.node, reporter, plain_tag=False)
+        image = load(project, image, loop.workshop.store, reporter, plain_tag=False).image
         problems = _release(loop, project, image)
     except _Overtaken:
         reporter.emit(Note("saved again while pods were rolling"))
@@ -107,7 +107,8 @@ def _release(loop: _Loop, project: Project, image: Image) -> tuple[PodProblem, .
             )
             running.detail = f"revision {number} in {target.namespace}"
         loop.releases += 1
-        entry = LedgerEntry(verb="dev", duration_seconds=round(time.monotonic() - started, 1), image_id=image.id)
+        took = round(time.monotonic() - started, 1)
+        entry = LedgerEntry("dev", took, image.id, image=image.ref if image.digest else "")
         record(target, number, Verdict.UNKNOWN, entry)
     return follow(replace(loop.target, still_ours=lambda: _go_on(loop.saves)), image)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from releaser.errors import InvalidInput
-from releaser.flows.build import app_version, build
+from releaser.flows.build import app_version, build, load
 from releaser.flows.drift import drifted, standing
 from releaser.flows.ports import Live
 from releaser.flows.release import history, require_no_pending
@@ -42,7 +42,8 @@ def plan(project: Project, target: Target, workshop: Workshop, live: Live, *, bi
     revisions = history(target.release, target.namespace, target.helm, target.cluster)
     require_no_pending(target, revisions)
     image = _image(project, target, workshop, build_it=bind_image)
-    values = with_image(load_mapping(environment.values_file).data, image)
+    secrets = workshop.store.pull_secrets(target.release)
+    values = with_image(load_mapping(environment.values_file).data, image, secrets)
     with step(target.reporter, "render"):
         manifest = target.helm.render(target.release, target.namespace, project.chart, values)
     base = target.helm.manifest(target.release, target.namespace, standing(revisions).number) if revisions else ""
@@ -72,9 +73,12 @@ def plan(project: Project, target: Target, workshop: Workshop, live: Live, *, bi
 
 
 def _image(project: Project, target: Target, workshop: Workshop, *, build_it: bool) -> Image:
+    """As pods will name it: what a registry gives a digest has to be there."""
     if build_it:
-        return build(project, workshop.images, target.source, target.reporter).image
-    return workshop.images.identify(project.image_repository, app_version(project), project.dockerfile)
+        image = build(project, workshop.images, target.source, target.reporter).image
+        return load(project, image, workshop.store, target.reporter).image if workshop.store.pulled else image
+    image = workshop.images.identify(project.image_repository, app_version(project), project.dockerfile)
+    return workshop.store.named(image)
 
 
 def _changes(

@@ -105,9 +105,30 @@ class Images(Protocol):
     def sbom(self, image: Image) -> str: ...
 
 
-class Node(Protocol):
+class Store(Protocol):
+    """Where pods get images from: the nodes themselves, or a registry."""
+
+    pulled: bool
+    """From a registry, by digest."""
+
     @property
     def target(self) -> str: ...
+
+    def named(self, image: Image) -> Image:
+        """As pods name it."""
+        ...
+
+    def pull_secrets(self, release: str) -> tuple[str, ...]:
+        """Names of the Secrets that pods need for it."""
+        ...
+
+    def prepare(self, namespace: str, release: str) -> None:
+        """See to it that those Secrets are there."""
+        ...
+
+    def clear(self, namespace: str, release: str) -> None:
+        """Take away what `prepare` made."""
+        ...
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         """Config digests that the tags resolve to; empty for one that isn't there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from releaser.errors import Refused, UsageError
 from releaser.flows.deploy import Order, deploy
 from releaser.flows.guard import Consent
-from releaser.flows.ports import Node
+from releaser.flows.ports import Store
 from releaser.flows.release import revisions_of
 from releaser.flows.target import Target, Workshop
 from releaser.models import Deployed, Image, Verdict
@@ -16,7 +16,7 @@ from releaser.steps import step
 def promote(
     project: Project,
     origin: Target,
-    origin_node: Node,
+    origin_store: Store,
     goal: Target,
     workshop: Workshop,
     consent: Consent,
@@ -26,12 +26,12 @@ def promote(
     """Deploy to `goal` what was proven good in `origin`. Raises Refused when that can't be shown."""
     if origin.environment.name == goal.environment.name:
         raise UsageError(f"{goal.environment.name} can't be promoted to itself")
-    image, number = _proven_image(origin, origin_node)
+    image, number = _proven_image(origin, origin_store)
     order = Order(wait=wait, image=image, promoted_from=f"{origin.environment.name} r{number}")
     return deploy(project, goal, workshop, consent, order)
 
 
-def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
+def _proven_image(origin: Target, store: Store) -> tuple[Image, int]:
     """What runs in origin: recorded as good there, and the node and the pods agree on its digest."""
     name = origin.environment.name
     with step(origin.reporter, f"look at {name}") as running:
@@ -49,11 +49,11 @@ def _proven_image(origin: Target, node: Node) -> tuple[Image, int]:
                 hint=f"releaser deploy {name}, then promote",
             )
         repository, _, tag = newest.image.rpartition(":")
-        image = Image(repository, tag, *node.image_ids(newest.image))
-        _require_same(image, newest.entry.image_id, f"{node.target} has {image.id or 'nothing'} under {image.ref}")
+        image = store.named(Image(repository, tag, *store.image_ids(newest.image)))
+        _require_same(image, newest.entry.image_id, f"{store.target} has {image.id or 'nothing'} under {image.ref}")
         for pod in origin.cluster.pods(origin.namespace, origin.release):
             ids = [container.image_id for container in pod.containers]
-            if not pod.terminating and image.id not in ids:
+            if not pod.terminating and not image.is_one_of(ids):
                 _require_same(image, "", f"pod {pod.name} runs {', '.join(ids) or 'nothing'}")
         running.detail = f"revision {newest.number}, {image.id[:19]}"
     return image, newest.number

@@ -183,6 +183,7 @@ def return_to(target: Target, good: Revision, entry: LedgerEntry) -> Revision:
         verb=entry.verb,
         duration_seconds=round(time.monotonic() - started, 1),
         image_id=good.entry.image_id,
+        image=good.entry.image,
         cause=problems[0].cause if problems else "",
         receipt=entry.receipt,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from releaser.flows.ports import Cluster, Helm, Images, Incidents, Leases, Live, Node, Prober
+from releaser.flows.ports import Cluster, Helm, Images, Incidents, Leases, Live, Prober, Store
 from releaser.lint.helm import Charts
 from releaser.models import Reporter, Source
 from releaser.settings import Environment
@@ -45,4 +45,4 @@ class Workshop:
 
     charts: Charts
     images: Images
-    node: Node
+    store: Store

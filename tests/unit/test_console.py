@@ -78,7 +78,7 @@ def test_json_progress_is_one_document_a_line_and_the_result_one_document() -> N
     target.result(Built(Image("web", "1"), True, 3.0))
     events = [json.loads(line) for line in err.getvalue().splitlines()]
     assert [event["event"] for event in events][:3] == ["StepStarted", "StepProgressed", "StepEnded"]
-    assert json.loads(out.getvalue())["image"] == {"repository": "web", "tag": "1", "id": ""}
+    assert json.loads(out.getvalue())["image"] == {"repository": "web", "tag": "1", "id": "", "digest": ""}
 
 
 def test_commands_are_shown_only_when_asked_for() -> None:

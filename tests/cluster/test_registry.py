@@ -1,0 +1,238 @@
+"""Images through a real registry with TLS and passwords: pushed once, pulled by the node, by digest."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from releaser.adapters.cluster import Cluster
+from releaser.adapters.docker import Images
+from releaser.adapters.process import Process
+from releaser.adapters.registry import Registry
+from releaser.errors import EnvironmentUnfit, Refused
+from releaser.models import Image, Note
+from releaser.settings import RegistrySettings
+from tests.cluster.site import RELEASE, Site
+from tests.cluster.test_images import dockerfile
+from tests.fakes import Recorder
+from tests.registry import Served, registry, trusted_by, write_login
+
+pytestmark = pytest.mark.cluster
+
+SIZE = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Served]:
+    """At the address that this machine has in Minikube's network."""
+    host = cluster.node_ip().rpartition(".")[0] + ".1"
+    with registry(tmp_path_factory.mktemp("registry"), host) as made:
+        yield made
+
+
+@pytest.fixture
+def login(served: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    monkeypatch.setenv("DOCKER_CONFIG", str(served.docker_config))
+    return served
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def store(served: Served, cluster: Cluster, recorder: Recorder, path: str = "team/web", **settings: object) -> Registry:
+    named = RegistrySettings(f"{served.address}/{path}", **settings)  # type: ignore[arg-type]
+    return Registry(Process(recorder), cluster, named, recorder)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    """With a layer that no registry has."""
+    (tmp_path / "content").write_bytes(os.urandom(SIZE))
+    tag = f"1-{os.urandom(6).hex()}"
+    return Images(Process(Recorder())).build(Image("releaser-test", tag), dockerfile(tmp_path, "COPY content /x"), {})
+
+
+def test_it_is_pushed_once_and_named_by_its_digest(
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image
+) -> None:
+    there = store(login, cluster, recorder)
+    assert there.image_ids(image.ref) == ("",)
+    assert there.named(image).digest == ""
+    told: list[str] = []
+    sent = there.load(image, told.append)
+    assert sent.bytes_sent is not None and sent.bytes_sent >= SIZE and told
+    named = there.named(image)
+    assert (named.repository, named.tag, named.id) == (f"{login.address}/team/web", image.tag, image.id)
+    assert named.digest.startswith("sha256:")
+    assert there.image_ids(image.ref) == (image.id,)
+
+    taken = login.weather.bytes_taken
+    assert there.load(image).layers_sent == 0
+    assert login.weather.bytes_taken - taken < 10_000
+
+
+def test_another_build_of_the_same_content_is_left_as_it_is(
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image, tmp_path: Path
+) -> None:
+    there = store(login, cluster, recorder)
+    there.load(image)
+    again = Images(Process(recorder)).build(image, tmp_path / "Dockerfile", {"built": "again"})
+    assert again.id != image.id
+    there.load(again)
+    assert there.named(again).id == image.id
+
+
+def test_a_tag_that_has_other_content_is_refused(
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image, tmp_path: Path
+) -> None:
+    there = store(login, cluster, recorder)
+    there.load(image)
+    (tmp_path / "content").write_bytes(os.urandom(SIZE))
+    forced = Images(Process(recorder)).build(image, tmp_path / "Dockerfile", {})
+    with pytest.raises(Refused, match="other content under this tag"):
+        there.load(forced)
+    assert there.image_ids(image.ref) == (image.id,)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_registry_that_is_unwell_for_a_while_gets_it_in_the_end(
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image, status: int
+) -> None:
+    """The manifest comes last: the layers that have arrived are not sent again."""
+    login.weather.answers, login.weather.method = [status] * 3, "PUT"
+    login.weather.given.clear()
+    taken = login.weather.bytes_taken
+    there = store(login, cluster, recorder)
+    there.load(image)
+    assert login.weather.given == [status] * 3
+    assert there.image_ids(image.ref) == (image.id,)
+    assert login.weather.bytes_taken - taken < 2 * SIZE + 150_000_000
+    assert any(isinstance(event, Note) and "again in" in event.text for event in recorder.events)
+
+
+@pytest.mark.parametrize("password", ["wrong", None], ids=["wrong password", "no password"])
+def test_credentials_that_are_not_accepted_are_told_with_the_way_to_mend_them(
+    served: Served,
+    cluster: Cluster,
+    recorder: Recorder,
+    image: Image,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    password: str | None,
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    if password:
+        write_login(tmp_path / "docker", served.address, password)
+    with pytest.raises(EnvironmentUnfit, match="does not accept the credentials") as caught:
+        store(served, cluster, recorder).load(image)
+    assert caught.value.hint == f"docker login {served.address}"
+
+
+def test_credentials_come_from_a_helper_too(
+    served: Served,
+    cluster: Cluster,
+    recorder: Recorder,
+    image: Image,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = json.loads((served.docker_config / "config.json").read_text())["auths"][served.address]["auth"]
+    user, _, password = base64.b64decode(kept).decode().partition(":")
+    helper = tmp_path / "docker-credential-test"
+    said = json.dumps({"ServerURL": served.address, "Username": user, "Secret": password})
+    helper.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{said}'\n")
+    helper.chmod(0o755)
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {served.address: "test"}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    there = store(served, cluster, recorder, create_pull_secret=True)
+    there.load(image)
+    there.prepare(namespace, "web")
+    helper.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    with pytest.raises(EnvironmentUnfit):
+        there.prepare(namespace, "web")
+
+
+def test_a_pull_secret_is_made_brought_up_to_date_and_taken_away(
+    login: Served, cluster: Cluster, recorder: Recorder, namespace: str, site: Site
+) -> None:
+    there = store(login, cluster, recorder, create_pull_secret=True)
+    assert there.pull_secrets("web") == ("web-registry",)
+    for _ in range(2):
+        there.prepare(namespace, "web")
+    secret = site.core.read_namespaced_secret("web-registry", namespace)
+    assert secret.type == "kubernetes.io/dockerconfigjson"
+    assert list(json.loads(base64.b64decode(secret.data[".dockerconfigjson"]))["auths"]) == [login.address]
+    there.clear(namespace, "web")
+    assert site.core.list_namespaced_secret(namespace).items == []
+
+
+def test_a_pull_secret_of_ones_own_has_to_be_there(
+    login: Served, cluster: Cluster, recorder: Recorder, namespace: str
+) -> None:
+    there = store(login, cluster, recorder, pull_secret="mine")
+    with pytest.raises(EnvironmentUnfit, match="has no secret mine"):
+        there.prepare(namespace, "web")
+
+
+def test_an_image_that_is_not_here_any_more_is_refused(login: Served, cluster: Cluster, recorder: Recorder) -> None:
+    with pytest.raises(Refused, match="isn't in Docker here any more"):
+        store(login, cluster, recorder).load(Image("web", "1-gone", f"sha256:{'0' * 64}"))
+
+
+def test_what_was_good_in_dev_is_promoted_through_the_registry_and_pulled_by_the_node(
+    login: Served, site: Site, context: str
+) -> None:
+    site.releaser("deploy", "dev")
+    wanted = {"repository": f"{login.address}/team/{RELEASE}", "createPullSecret": True}
+    site.settings("prod", delivery="registry", registry=wanted)
+    with trusted_by(context, login):
+        site.releaser("promote", "dev", "prod", "--yes")
+        [revision] = site.history("prod")
+        assert revision["verdict"] == "good"
+        assert revision["image"].startswith(f"{login.address}/team/{RELEASE}:")
+        assert revision["entry"]["image_id"] == site.history("dev")[0]["entry"]["image_id"]
+        pods = site.cluster.pods(site.namespaces["prod"], RELEASE)
+        digest = (
+            store(login, site.cluster, Recorder(), f"team/{RELEASE}")
+            .named(Image(RELEASE, revision["image"].rpartition(":")[2]))
+            .digest
+        )
+        assert {container.image_id.rpartition("@")[2] for pod in pods for container in pod.containers} == {digest}
+
+        # again: nothing is pushed, built or changed in the registry
+        taken = login.weather.bytes_taken
+        site.releaser("deploy", "prod", "--yes")
+        assert login.weather.bytes_taken - taken < 10_000
+    site.releaser("destroy", "prod", "--yes")
+    assert site.core.list_namespaced_secret(site.namespaces["prod"]).items == []
+
+
+def test_a_node_whose_credentials_have_expired_fails_the_release_with_its_cause(
+    login: Served, site: Site, context: str
+) -> None:
+    wanted = {"repository": f"{login.address}/team/expired", "pullSecret": "stale"}
+    site.settings("dev", delivery="registry", registry=wanted)
+    stale = {"auths": {login.address: {"auth": base64.b64encode(b"ann:expired").decode()}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(stale).encode()).decode()}
+    body = docker_secret("stale", data)
+    site.core.create_namespaced_secret(site.namespace, body)
+    with trusted_by(context, login):
+        ended = site.run("deploy", "dev")
+    assert ended.code == 6, ended.stderr
+    assert ended.error["cause"] == "image missing"
+    assert "401" in ended.stderr or "unauthorized" in ended.stderr.lower()
+
+
+def docker_secret(name: str, data: dict[str, str]) -> object:
+    from kubernetes import client
+
+    return client.V1Secret(metadata=client.V1ObjectMeta(name=name), type="kubernetes.io/dockerconfigjson", data=data)

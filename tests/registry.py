@@ -1,0 +1,199 @@
+"""A real registry (distribution's) with TLS and passwords, and a way between it and its users that can be disturbed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import bcrypt
+import trustme
+import yaml
+
+from checks.build import program
+
+USER, PASSWORD = "ann", "correct horse"
+_SECONDS = 30.0
+# Docker reads them at each request.
+_CERTIFICATES = Path("/etc/docker/certs.d")
+
+
+@dataclass
+class Weather:
+    """How the way to the registry is: answers to give in place of the registry's own, to requests of a method."""
+
+    answers: list[int] = field(default_factory=list)
+    method: str = "PUT"
+    given: list[int] = field(default_factory=list)
+    bytes_taken: int = 0
+
+
+@dataclass(frozen=True)
+class Served:
+    """HOST:PORT, its CA's certificate, a docker config directory that knows the password, and the weather."""
+
+    address: str
+    ca: Path
+    docker_config: Path
+    weather: Weather
+    data: Path
+
+
+@contextmanager
+def registry(directory: Path, host: str) -> Iterator[Served]:
+    """Listens at an address of this machine that the cluster's nodes reach too."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ca = trustme.CA()
+    (directory / "ca.crt").write_bytes(ca.cert_pem.bytes())
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (directory / "htpasswd").write_text(f"{USER}:{hashed}\n")
+    inner = _free_port()
+    config = {
+        "version": 0.1,
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
+        "auth": {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}},
+        # what it says of where to go on must be the way's address, not its own
+        "http": {"addr": f"127.0.0.1:{inner}", "relativeurls": True},
+    }
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    weather = Weather()
+    with (directory / "log").open("wb") as log:
+        served = subprocess.Popen([program("registry"), "serve", directory / "config.yaml"], stdout=log, stderr=log)
+    way = ThreadingHTTPServer((host, 0), _way(f"http://127.0.0.1:{inner}", weather))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(host).configure_cert(context)
+    way.socket = context.wrap_socket(way.socket, server_side=True)
+    threading.Thread(target=way.serve_forever, daemon=True).start()
+    address = f"{host}:{way.server_address[1]}"
+    trusted = _CERTIFICATES / address
+    try:
+        _await(inner)
+        trusted.mkdir(parents=True)
+        (trusted / "ca.crt").write_bytes(ca.cert_pem.bytes())
+        docker_config = directory / "docker"
+        write_login(docker_config, address)
+        yield Served(address, directory / "ca.crt", docker_config, weather, directory / "data")
+    finally:
+        way.shutdown()
+        way.server_close()
+        served.terminate()
+        served.wait(_SECONDS)
+        for path in (trusted / "ca.crt",):
+            path.unlink(missing_ok=True)
+        if trusted.exists():
+            trusted.rmdir()
+
+
+def write_login(directory: Path, address: str, password: str = PASSWORD) -> None:
+    """As `docker login` does without a credential helper."""
+    directory.mkdir(exist_ok=True)
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (directory / "config.json").write_text(json.dumps({"auths": {address: {"auth": auth}}}))
+
+
+@contextmanager
+def trusted_by(node: str, served: Served) -> Iterator[None]:
+    """The node's containerd takes the registry's certificate."""
+    place = f"/etc/containerd/certs.d/{served.address}"
+    hosts = f'server = "https://{served.address}"\n[host."https://{served.address}"]\n  ca = "{place}/ca.crt"\n'
+    script = f"mkdir -p {place} && cat > {place}/ca.crt && printf '%s' '{hosts}' > {place}/hosts.toml"
+    subprocess.run(
+        ["docker", "exec", "-i", node, "sh", "-c", script], input=served.ca.read_bytes(), check=True, timeout=30
+    )
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "exec", node, "rm", "-rf", place], check=True, timeout=30)
+
+
+def _way(inner: str, weather: Weather) -> type[BaseHTTPRequestHandler]:
+    class Way(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass_on(self) -> None:
+            body = self._body()
+            weather.bytes_taken += len(body)
+            if weather.answers and self.command == weather.method:
+                status = weather.answers.pop(0)
+                weather.given.append(status)
+                self._answer(status, {"Content-Type": "application/json"}, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}')
+                return
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
+            }
+            headers.pop("Transfer-Encoding", None)
+            request = urllib.request.Request(f"{inner}{self.path}", body or None, headers, method=self.command)
+            try:
+                with urllib.request.build_opener(_NoRedirect()).open(request, timeout=_SECONDS) as answer:
+                    self._answer(answer.status, dict(answer.headers.items()), answer.read())
+            except HTTPError as error:
+                with error:
+                    self._answer(error.code, dict(error.headers.items()), error.read())
+
+        def _body(self) -> bytes:
+            if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                parts = []
+                while size := int(self.rfile.readline().split(b";")[0], 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(parts)
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            kept = {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
+            if self.command != "HEAD":
+                kept["Content-Length"] = str(len(body))
+            for name, value in kept.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    return Way
+
+
+_HOP_BY_HOP = ("transfer-encoding", "connection", "date", "server")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: object, **named: object) -> None:
+        return None
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _await(port: int) -> None:
+    end = time.monotonic() + _SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
+        except HTTPError:  # it wants a password: it is there
+            return
+        except (URLError, OSError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
