@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 
 import bcrypt
 import trustme
@@ -70,10 +70,9 @@ def registry(directory: Path, host: str) -> Iterator[Served]:
     weather = Weather()
     with (directory / "log").open("wb") as log:
         served = subprocess.Popen([program("registry"), "serve", directory / "config.yaml"], stdout=log, stderr=log)
-    way = ThreadingHTTPServer((host, 0), _way(f"http://127.0.0.1:{inner}", weather))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(host).configure_cert(context)
-    way.socket = context.wrap_socket(way.socket, server_side=True)
+    way = _Server((host, 0), _way(inner, weather), context)
     threading.Thread(target=way.serve_forever, daemon=True).start()
     address = f"{host}:{way.server_address[1]}"
     trusted = _CERTIFICATES / address
@@ -117,7 +116,21 @@ def trusted_by(node: str, served: Served) -> Iterator[None]:
         subprocess.run(["docker", "exec", node, "rm", "-rf", place], check=True, timeout=30)
 
 
-def _way(inner: str, weather: Weather) -> type[BaseHTTPRequestHandler]:
+class _Server(ThreadingHTTPServer):
+    """Each connection's handshake in its own thread: one that never comes holds up nobody else."""
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext
+    ) -> None:
+        super().__init__(address, handler)
+        self._context = context
+
+    def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        with suppress(OSError), self._context.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)  # type: ignore[arg-type]
+
+
+def _way(inner: int, weather: Weather) -> type[BaseHTTPRequestHandler]:
     class Way(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -133,13 +146,13 @@ def _way(inner: str, weather: Weather) -> type[BaseHTTPRequestHandler]:
                 name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")
             }
             headers.pop("Transfer-Encoding", None)
-            request = urllib.request.Request(f"{inner}{self.path}", body or None, headers, method=self.command)
+            connection = HTTPConnection("127.0.0.1", inner, timeout=_SECONDS)
             try:
-                with urllib.request.build_opener(_NoRedirect()).open(request, timeout=_SECONDS) as answer:
-                    self._answer(answer.status, dict(answer.headers.items()), answer.read())
-            except HTTPError as error:
-                with error:
-                    self._answer(error.code, dict(error.headers.items()), error.read())
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+                self._answer(answer.status, dict(answer.getheaders()), answer.read())
+            finally:
+                connection.close()
 
         def _body(self) -> bytes:
             if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -173,14 +186,7 @@ def _way(inner: str, weather: Weather) -> type[BaseHTTPRequestHandler]:
 _HOP_BY_HOP = ("transfer-encoding", "connection", "date", "server")
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *arguments: object, **named: object) -> None:
-        return None
-
-
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -190,10 +196,9 @@ def _await(port: int) -> None:
     end = time.monotonic() + _SECONDS
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1).close()
-        except HTTPError:  # it wants a password: it is there
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
-        except (URLError, OSError):
+        except OSError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.1)
