@@ -513,6 +513,40 @@ class FakeNode(FakeShelf):
         self.images[ref] = self.images[image.ref]
 
 
+class FakeRegistry(FakeNode):
+    """Gives what is loaded a digest."""
+
+    pulled = True
+    repository = "registry.example/team/web"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.target = self.repository
+        self.prepared: list[tuple[str, str]] = []
+        self.cleared: list[tuple[str, str]] = []
+
+    def named(self, image: Image) -> Image:
+        ref = f"{self.repository}:{image.tag}"
+        return Image(self.repository, image.tag, image.id, f"sha256:manifest-of-{image.tag}" * (ref in self.images))
+
+    def image_ids(self, *refs: str) -> tuple[str, ...]:
+        return super().image_ids(*(f"{self.repository}:{ref.rpartition(':')[2]}" for ref in refs))
+
+    def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
+        self.images[f"{self.repository}:{image.tag}"] = image.id
+        self.loads += 1
+        return Sent("by docker push", 1_500_000, 1, 4)
+
+    def pull_secrets(self, release: str) -> tuple[str, ...]:
+        return (f"{release}-registry",)
+
+    def prepare(self, namespace: str, release: str) -> None:
+        self.prepared.append((namespace, release))
+
+    def clear(self, namespace: str, release: str) -> None:
+        self.cleared.append((namespace, release))
+
+
 class FakeCharts:
     """A chart that renders with any values, unless told otherwise."""
 

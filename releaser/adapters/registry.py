@@ -249,7 +249,9 @@ class Registry:
             raise EnvironmentUnfit(
                 f"While asking docker's credential helper for {self._host}: it failed", detail=str(exc)
             ) from exc
-        user, password = (found or {}).get("username"), (found or {}).get("password")
+        # what a helper says comes with capitals
+        known = {key.lower(): value for key, value in (found or {}).items()}
+        user, password = known.get("username"), known.get("password")
         if not user or not password:
             raise EnvironmentUnfit(
                 f"While making a pull secret: docker has no user and password for {self._host}",

@@ -88,3 +88,47 @@ def test_a_project_without_a_chart_says_where_it_looked(tmp_path: Path) -> None:
 def test_a_project_that_is_no_directory_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         load_project(tmp_path / "nowhere")
+
+
+# -- registry ----------------------------------------------------------------------------------------------------------
+
+BY_REGISTRY = """\
+environments:
+  prod:
+    delivery: registry
+    registry:
+      repository: registry.example:5000/team/web
+      createPullSecret: true
+"""
+
+
+def test_an_environment_may_deliver_by_a_registry(root: Path) -> None:
+    (root / "releaser.yaml").write_text(BY_REGISTRY)
+    registry = load_project(root).environment("prod").registry
+    assert registry is not None
+    assert (registry.repository, registry.create_pull_secret) == ("registry.example:5000/team/web", True)
+    assert load_project(root).environment("dev").registry is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("    delivery: registry\n", "", "need each other"),
+        ("    registry:\n", "    probe: {}\n    x:\n", 'unknown key "x"'),
+        ("createPullSecret", "createPullsecret", 'did you mean "createPullSecret"'),
+        (
+            "      createPullSecret: true\n",
+            "      createPullSecret: true\n      pullSecret: mine\n",
+            "pullSecret names",
+        ),
+        ("registry.example:5000/team/web", "registry.example", "HOST[:PORT]/PATH"),
+        ("registry.example:5000/team/web", "registry.example/team/web:tag", "HOST[:PORT]/PATH"),
+    ],
+)
+def test_settings_of_a_registry_that_do_not_fit_are_told(root: Path, old: str, new: str, told: str) -> None:
+    assert old in BY_REGISTRY
+    (root / "releaser.yaml").write_text(BY_REGISTRY.replace(old, new))
+    with pytest.raises(InvalidInput) as caught:
+        load_project(root)
+    assert told in f"{caught.value.message} {caught.value.detail}"
+    assert "releaser.yaml:" in caught.value.message
