@@ -155,6 +155,7 @@ def test_in_json_a_revision_has_its_entry_receipt_and_incident_whole() -> None:
             "verb": "return",
             "duration_seconds": 12.34,
             "image_id": "sha256:3f9c1b2a7d4e",
+            "image": "",
             "plan": "",
             "cause": "",
             "incident": "",
