@@ -43,6 +43,7 @@ def test_three_deploys_at_once_all_end_well_and_the_newest_commit_serves(
 
 def test_an_older_commit_behind_a_newer_one_is_dropped(site: Site, checkouts: list[tuple[str, Site]]) -> None:
     (_, oldest), _, (newest_commit, newest) = checkouts
+    newest.values("dev", rollout={"minReadySeconds": 15})  # longer than the other takes to come to the lock
     first = newest.start("deploy", "dev")
     first.until("StepStarted", "upgrade")
     dropped = oldest.run("deploy", "dev")
