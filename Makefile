@@ -24,7 +24,7 @@ up: $(STAMP)  ## Start Minikube, deploy dev, print its URL and answer
 test: $(STAMP)  ## Start what the tests need, then run all of them
 	$(RELEASER) up
 	$(BIN)/python -m checks.build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.all
 
 .PHONY: test-fast
 test-fast: checks  ## Only what needs no cluster: unit, contract (fakes) and chart tests
