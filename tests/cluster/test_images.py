@@ -88,5 +88,5 @@ def test_the_node_has_what_was_loaded_under_the_very_digest(images: Images, tmp_
     assert node.image_id("releaser-test:never-built") == ""
     node.load(image)
     assert node.image_id(image.ref) == image.id
-    node.tag(image, "releaser-test:second-name")
-    assert node.image_id("releaser-test:second-name") == image.id
+    node.tag(image, f"{image.ref}-second")
+    assert node.image_id(f"{image.ref}-second") == image.id
