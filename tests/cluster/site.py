@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -79,21 +81,32 @@ class Running:
     """A releaser in the background, to be looked at and ended while it works. Killed after 400 seconds."""
 
     def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
+        self._stdout = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by end()
         self.process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment}
+            argv, stdout=self._stdout, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **environment}
         )
         self._timer = threading.Timer(_DEADLINE_SECONDS, self.process.kill)
         self._timer.daemon = True
         self._timer.start()
         self._lines: list[str] = []
+        self._written: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """Read all the time: a program whose pipe is full stands still, and keeps its lock meanwhile."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._written.put(line)
+        self._written.put("")
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Each event when it is written; ends with the program's stderr. May be called again to go on."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        while line := self._written.get():
             self._lines.append(line.rstrip())
             if "event" in (document := _document(line)):
                 yield document
+        self._written.put("")
 
     def until(self, event: str, step: str) -> None:
         """Until the step has reported `event` (StepStarted, StepEnded). Raises AssertionError when it never comes."""
@@ -107,16 +120,16 @@ class Running:
 
     def end(self) -> Ended:
         """Wait for the end."""
-        assert self.process.stdout is not None
         for _ in self.events():
             pass
-        stdout = self.process.stdout.read()
         code = self.process.wait()
         self._timer.cancel()
-        self.process.stdout.close()
+        self._reader.join()
         if self.process.stderr is not None:
             self.process.stderr.close()
-        return Ended(code, stdout, tuple(self._lines))
+        self._stdout.seek(0)
+        with self._stdout:
+            return Ended(code, self._stdout.read(), tuple(self._lines))
 
 
 @dataclass(frozen=True)
