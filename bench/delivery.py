@@ -1,10 +1,11 @@
 """How long an image takes into Minikube's node: `python -m bench.delivery [--rounds N] [--big GIB]`.
 
 Side by side, in turns and in one run, as whole commands: `minikube image load` and `releaser load`, of an image with a
-layer of Python packages (some 400 MB in all): first, when the node has nothing of it; after a change of one line; and
-when nothing changed. The image is built before the clock starts. Of releaser the bytes sent are told beside the size of
-the changed layer. With --big, an image of so many GiB is sent as well, and the most memory that releaser and all that
-it starts took together is told. Results go to bench/results/delivery.json.
+layer of Python packages (some 400 MB in all) and one of code: first, when the node has nothing of it; after a change of
+one line of the code; and when nothing changed. The image is built before the clock starts. Of releaser the bytes sent
+are told, and how much more they are than the files in the layers sent. With --big, an image of so many GiB is sent as
+well, and the most memory that releaser and all that it starts took together is told. Results go to
+bench/results/delivery.json.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.conftest import ROOT
 
 _REPOSITORY = "releaser-bench"
 _PACKAGES = "numpy pandas scipy"
+_LINES = 10_000
 _SECONDS = 1800
 _SAMPLE_SECONDS = 0.05
 
@@ -53,7 +55,8 @@ class Bench:
         self.dockerfile.write_text(f"ARG BASE={_REPOSITORY}-base:1\nFROM {_REPOSITORY}-base:1\n{lines}\n")
 
     def change(self) -> None:
-        (self.root / "line.py").write_text(f"LINE = {time.time_ns()}\n")
+        lines = [*map("LINE_{} = None".format, range(_LINES)), f"CHANGED = {time.time_ns()}\n"]
+        (self.root / "code.py").write_text("\n".join(lines))
 
     def build(self) -> Image:
         images = Images(Process(Silent()))
@@ -130,6 +133,12 @@ def _make_base() -> None:
     _docker("rm", container)
 
 
+def _files_bytes(image: Image, layers: int) -> int:
+    """What the files take in so many of the image's newest layers, as Docker counts it."""
+    sizes = _docker("history", "--human=false", "--format", "{{.Size}}", image.ref).split()
+    return sum([int(size) for size in sizes if size != "0"][:layers])
+
+
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -154,14 +163,18 @@ def _in(argv: list[str]) -> str:
 
 
 def _rounds(bench: Bench, rounds: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    bench.write(f"RUN python3 -m pip install --quiet --break-system-packages {_PACKAGES}\nCOPY line.py /line.py")
+    bench.write(f"RUN python3 -m pip install --quiet --break-system-packages {_PACKAGES}\nCOPY code.py /code.py")
     contestants = {"minikube image load": bench.minikube, "releaser load": bench.releaser}
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
     def measure(case: str, name: str, load: Callable[[Image], dict[str, Any]], image: Image) -> None:
         measured = load(image)
+        told = ""
+        if sent := measured["sent"]:
+            measured["files_bytes"] = files = _files_bytes(image, sent["layers_sent"])
+            told = f"  {sent['bytes_sent']} bytes, {sent['bytes_sent'] / files - 1:+.1%}, {sent['way']}"
         found.setdefault(case, {}).setdefault(name, []).append(measured)
-        print(f"{case:16} {name:20} {measured['seconds']:6.2f} s  {measured['sent'] or ''}", flush=True)
+        print(f"{case:16} {name:20} {measured['seconds']:6.2f} s{told}", flush=True)
 
     for number in range(rounds):
         order = list(contestants.items())[:: 1 if number % 2 else -1]
@@ -191,7 +204,7 @@ _NAMES = ("minikube image load", "releaser load")
 
 
 def _big(bench: Bench, gib: int) -> dict[str, Any]:
-    bench.write(f"RUN head -c {gib}G /dev/urandom > /big\nCOPY line.py /line.py")
+    bench.write(f"RUN head -c {gib}G /dev/urandom > /big\nCOPY code.py /code.py")
     bench.change()
     return bench.releaser(bench.build())
 
@@ -210,7 +223,7 @@ def main() -> None:
         )
         (bench.root / "values-dev.yaml").write_text("{}\n")
         (bench.root / "charts").symlink_to(ROOT / "charts")
-        (bench.root / ".dockerignore").write_text("*\n!line.py\n")
+        (bench.root / ".dockerignore").write_text("*\n!code.py\n")
         _make_base()
         document["rounds"] = found = _rounds(bench, options.rounds)
         bench.change()

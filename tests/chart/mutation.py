@@ -8,18 +8,22 @@ the rest that a test notices. Who survives stands in survivors.yaml with a reaso
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import IO, Any
 
 import yaml
 
@@ -30,7 +34,6 @@ from tests.fakes import Recorder
 
 HERE = Path(__file__).parent
 SURVIVORS = HERE / "survivors.yaml"
-DEADLINE_SECONDS = 900.0
 # Where a change is likely to be noticed is looked first.
 FIRST = {
     "_contracts.tpl": "test_contracts.py",
@@ -67,6 +70,9 @@ TESTS = (
     "test_contracts.py",
     "test_schema.py",
 )
+_PASSED, _FAILED = 0, 1
+# So many of the tests that noticed something in a file are run before all others.
+_LIKELY = 8
 _LEFT_OUT = "not table and not descriptions and not comment and not lint and not helm_3"
 
 _COMMENT = re.compile(r"\s*(#|\{\{- /\*|\{\{/\*)")
@@ -131,14 +137,69 @@ def _turned(line: str) -> Iterator[str]:
         yield line[: match.start(1)] + str(int(match[1]) + 1) + line[match.end(1) :]
 
 
-def try_out(mutant: Mutant, helm: Helm) -> Outcome:
+class Suite:
+    """The chart's tests, run again and again. Those that noticed a mutant of a file are run first for the next one."""
+
+    def __init__(self) -> None:
+        self._noticed_by: dict[str, list[str]] = {}
+        self._mine = threading.local()
+        self._stack = ExitStack()
+        self._home = self._stack.enter_context(tempfile.TemporaryDirectory())
+
+    def __enter__(self) -> Suite:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def notices(self, chart: Path, file: str = "") -> bool:
+        """Whether a test fails with the chart, of which the file was changed."""
+        known = self._noticed_by.setdefault(file, [])
+        if known and self._run(chart, known[:_LIKELY])["status"] == _FAILED:
+            return True
+        first = FIRST.get(Path(file).name)
+        ordered = sorted(TESTS, key=lambda name: name != first)
+        answer = self._run(chart, [str(HERE / name) for name in ordered])
+        assert answer["status"] in (_PASSED, _FAILED), answer["output"]
+        if answer["failed"]:
+            known.insert(0, answer["failed"])
+        return bool(answer["status"] == _FAILED)
+
+    def _run(self, chart: Path, tests: list[str]) -> dict[str, Any]:
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-k", _LEFT_OUT, *tests]
+        stdin, stdout = self._pipes()
+        stdin.write(json.dumps({"chart": str(chart), "arguments": arguments}) + "\n")
+        stdin.flush()
+        answer: dict[str, Any] = json.loads(stdout.readline())
+        return answer
+
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        """To and from the process that is this thread's."""
+        if not hasattr(self._mine, "pipes"):
+            process = self._stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.chart.forking"],
+                    cwd=ROOT,
+                    env=os.environ | {"PYTEST_DEBUG_TEMPROOT": self._home},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            assert process.stdin is not None and process.stdout is not None
+            self._mine.pipes = process.stdin, process.stdout
+        pipes: tuple[IO[str], IO[str]] = self._mine.pipes
+        return pipes
+
+
+def try_out(mutant: Mutant, helm: Helm, suite: Suite) -> Outcome:
     with tempfile.TemporaryDirectory() as name:
         chart = Path(name) / CHART.name
         shutil.copytree(CHART, chart)
         _write(mutant, chart)
         if not _renders(chart, helm):
             return Outcome.STILLBORN
-        return Outcome.NOTICED if _noticed(mutant.file, chart) else Outcome.SURVIVED
+        return Outcome.NOTICED if suite.notices(chart, mutant.file) else Outcome.SURVIVED
 
 
 def _write(mutant: Mutant, chart: Path) -> None:
@@ -156,22 +217,6 @@ def _renders(chart: Path, helm: Helm) -> bool:
     except Refused:
         return False
     return True
-
-
-def _noticed(file: str, chart: Path) -> bool:
-    first = FIRST.get(Path(file).name)
-    ordered = sorted(TESTS, key=lambda name: name != first)
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", _LEFT_OUT]
-        + [str(HERE / name) for name in ordered],
-        cwd=ROOT,
-        env=os.environ | {"CHART_DIRECTORY": str(chart)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert finished.returncode in (0, 1), finished.stdout + finished.stderr
-    return finished.returncode == 1
 
 
 def explained() -> dict[str, str]:
@@ -219,12 +264,12 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     outcomes: dict[Mutant, Outcome] = {}
-    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(options.workers) as pool:
+    with tempfile.TemporaryDirectory() as home, Suite() as suite, ThreadPoolExecutor(options.workers) as pool:
         runner = helm(Path(home))
-        if _noticed("", CHART):
+        if suite.notices(CHART):
             raise SystemExit("the tests fail before anything is broken: make test-fast")
         chosen = mutants()[:: options.every]
-        for mutant, outcome in zip(chosen, pool.map(lambda each: try_out(each, runner), chosen), strict=True):
+        for mutant, outcome in zip(chosen, pool.map(lambda each: try_out(each, runner, suite), chosen), strict=True):
             outcomes[mutant] = outcome
             print(f"{outcome.value:15} {mutant}", flush=True)  # noqa: T201
     text = report(outcomes, time.monotonic() - began)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chart.mutation import Mutant, Outcome, explained, helm, mutants, try_out
+from tests.chart.mutation import Mutant, Outcome, Suite, explained, helm, mutants, try_out
 
 ALL = mutants()
 # The same ones every time, from all over the chart; a prime, so that not each is of the same sort.
 SAMPLE = [mutant for mutant in ALL if mutant.known_as not in explained()][11::97]
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[Suite]:
+    with Suite() as made:
+        yield made
 
 
 def test_there_are_mutants_of_every_template() -> None:
@@ -27,5 +34,5 @@ def test_every_explained_survivor_is_still_a_mutant() -> None:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mutant", SAMPLE, ids=str)
-def test_a_changed_line_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
-    assert try_out(mutant, helm(tmp_path)) is not Outcome.SURVIVED
+def test_a_changed_line_is_noticed(mutant: Mutant, tmp_path: Path, suite: Suite) -> None:
+    assert try_out(mutant, helm(tmp_path), suite) is not Outcome.SURVIVED

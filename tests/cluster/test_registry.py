@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubernetes import client
 
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.docker import Images
@@ -196,6 +197,14 @@ def test_an_image_that_is_not_here_any_more_is_refused(login: Served, cluster: C
         store(login, cluster, recorder).load(Image("web", "1-gone", f"sha256:{'0' * 64}"))
 
 
+@pytest.fixture
+def own_image(site: Site) -> None:
+    """One that no other test has: kubelet keeps in mind what it pulled with a secret, by content, and refuses it to
+    pods that name another secret or none."""
+    (site.root / "app" / "own.py").write_text(f'"""{os.urandom(6).hex()}"""\n')
+
+
+@pytest.mark.usefixtures("own_image")
 def test_what_was_good_in_dev_is_promoted_through_the_registry_and_pulled_by_the_node(
     login: Served, site: Site, context: str
 ) -> None:
@@ -224,6 +233,7 @@ def test_what_was_good_in_dev_is_promoted_through_the_registry_and_pulled_by_the
     assert site.core.list_namespaced_secret(site.namespaces["prod"]).items == []
 
 
+@pytest.mark.usefixtures("own_image")
 def test_a_node_whose_credentials_have_expired_fails_the_release_with_its_cause(
     login: Served, site: Site, context: str
 ) -> None:
@@ -240,7 +250,5 @@ def test_a_node_whose_credentials_have_expired_fails_the_release_with_its_cause(
     assert "401" in ended.stderr or "unauthorized" in ended.stderr.lower()
 
 
-def docker_secret(name: str, data: dict[str, str]) -> object:
-    from kubernetes import client
-
+def docker_secret(name: str, data: dict[str, str]) -> client.V1Secret:
     return client.V1Secret(metadata=client.V1ObjectMeta(name=name), type="kubernetes.io/dockerconfigjson", data=data)
