@@ -184,7 +184,7 @@ def load(env: EnvironmentName) -> None:
     project = _session.project
     wiring = _session.wiring
     store = wiring.store(project.environment(env))
-    image = build_flow(project, wiring.images, wiring.source(project), _session.printer).image
+    image = build_flow(project, wiring.images, wiring.source(project), _session.printer, store).image
     _session.printer.result(flow(project, image, store, _session.printer))
 
 

@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.images import Image as DockerImage
 
 from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, Wanted, has_buildx
 from releaser.adapters.context import SOURCE_DATE_EPOCH, Context
@@ -25,6 +27,7 @@ LOCAL_BASE = "releaser/python-base:bookworm"
 LOCAL_BUILD_BASE = "releaser/python-build:bookworm"
 
 _BUILD_SECONDS = 1800
+_SOURCE_HASH = "releaser.source-hash"
 
 
 class Images:
@@ -38,13 +41,17 @@ class Images:
 
     def identify(self, repository: str, version: str, dockerfile: Path) -> Image:
         """The image that the Dockerfile's directory would make: its tag is VERSION-HASH, the hash over all that goes
-        in (files after .dockerignore with their modes, Dockerfile, base image). `id` is set when it is built already.
+        in (files after .dockerignore with their modes, Dockerfile, base image). `id` is set when it is built already;
+        what somebody gave the tag by hand doesn't count.
 
         Raises InvalidInput when there is no Dockerfile, EnvironmentUnfit when the base can't be had.
         """
-        context = Context(dockerfile)
-        tag = f"{version}-{self._source_hash(context)[:12]}"
-        return Image(repository, tag, self._id(f"{repository}:{tag}"))
+        source = self._source_hash(Context(dockerfile))
+        image = Image(repository, f"{version}-{source[:12]}")
+        found = self._find(image.ref)
+        if found is None or found.labels.get(_SOURCE_HASH) != source:
+            return image
+        return replace(image, id=str(found.id))
 
     def build(
         self,
@@ -127,7 +134,7 @@ class Images:
         return {
             "org.opencontainers.image.base.name": base,
             "org.opencontainers.image.base.digest": (digests or [str(found.id)])[0],
-            "releaser.source-hash": self._source_hash(context),
+            _SOURCE_HASH: self._source_hash(context),
         }
 
     def _source_hash(self, context: Context) -> str:
@@ -135,11 +142,22 @@ class Images:
         return context.digest({name: f"{base}={self._base_id(base)}" for name, base in bases})
 
     def _id(self, ref: str) -> str:
+        found = self._find(ref)
+        return "" if found is None else str(found.id)
+
+    def _find(self, ref: str) -> DockerImage | None:
         with _asking(f"looking for {ref}"):
             try:
-                return str(self._docker.images.get(ref).id)
+                found = self._docker.images.get(ref)
             except ImageNotFound:
-                return ""
+                return None
+        if found.attrs.get("Descriptor"):
+            raise EnvironmentUnfit(
+                f"While looking for {ref}: Docker here keeps its images in containerd's store, where an image's id is "
+                "another than on the nodes",
+                hint='set {"features": {"containerd-snapshotter": false}} in /etc/docker/daemon.json',
+            )
+        return found
 
     def _bases(self, dockerfile: Path) -> dict[str, str]:
         """The Dockerfile's ARG BASE and ARG BUILD_BASE; the local ones where `releaser up` had to make them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from releaser.errors import InvalidInput
@@ -12,14 +13,18 @@ from releaser.settings import Project
 from releaser.steps import step
 
 
-def build(project: Project, images: Images, source: Source, reporter: Reporter) -> Built:
-    """The image of the source as it is now; built only when its content was never built before."""
+def build(project: Project, images: Images, source: Source, reporter: Reporter, store: Store | None = None) -> Built:
+    """The image of the source as it is now; built only when its content was never built before, here or by those who
+    pushed it to the registry that `store` is."""
     with step(reporter, "build image") as running:
         image = images.identify(project.image_repository, app_version(project), project.dockerfile)
+        here = image.id
+        if not here and store is not None and store.pulled:
+            image = replace(image, id=store.image_ids(image.ref)[0])
         rebuilt = not image.id
         if rebuilt:
             image = images.build(image, project.dockerfile, _labels(image, source), running.progress)
-        running.detail = f"{image.ref}{'' if rebuilt else '  unchanged'}"
+        running.detail = f"{image.ref}{'' if rebuilt else '  unchanged' if here else '  built before, elsewhere'}"
     return Built(image, rebuilt, running.elapsed_seconds)
 
 

@@ -83,7 +83,7 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     lint(project, [environment], workshop.charts, target.reporter)
     values: Values = load_mapping(environment.values_file).data
     _preflight(target, project, values)
-    image = order.image or build(project, workshop.images, target.source, target.reporter).image
+    image = order.image or build(project, workshop.images, target.source, target.reporter, workshop.store).image
     image = load(project, image, workshop.store, target.reporter).image
     with locked(target, order.verb, wait=order.wait) as (target, orphaned):
         before = settle(target, orphaned=orphaned)

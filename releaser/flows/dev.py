@@ -69,7 +69,7 @@ def _cycle(loop: _Loop) -> None:
     reporter = loop.target.reporter
     try:
         project = loop.read_project()
-        image = build(project, loop.workshop.images, loop.target.source, reporter).image
+        image = build(project, loop.workshop.images, loop.target.source, reporter, loop.workshop.store).image
         wanted = (image.ref, _chart_and_values(project, loop.target))
         if wanted == loop.released:
             return

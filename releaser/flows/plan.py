@@ -75,7 +75,7 @@ def plan(project: Project, target: Target, workshop: Workshop, live: Live, *, bi
 def _image(project: Project, target: Target, workshop: Workshop, *, build_it: bool) -> Image:
     """As pods will name it: what a registry gives a digest has to be there."""
     if build_it:
-        image = build(project, workshop.images, target.source, target.reporter).image
+        image = build(project, workshop.images, target.source, target.reporter, workshop.store).image
         return load(project, image, workshop.store, target.reporter).image if workshop.store.pulled else image
     image = workshop.images.identify(project.image_repository, app_version(project), project.dockerfile)
     return workshop.store.named(image)

@@ -121,6 +121,18 @@ def test_an_image_gets_a_second_name(machine: Machine, first: Image) -> None:
     assert nodes.image_ids(f"{REPOSITORY}:second-name", f"{REPOSITORY}:third-name") == (first.id, "")
 
 
+def test_a_name_that_was_given_to_other_content_by_hand_is_noticed_and_given_back(
+    machine: Machine, first: Image, tmp_path: Path
+) -> None:
+    nodes, other = reached(machine), make(tmp_path, "other", small=SMALL)
+    nodes.load(first)
+    nodes.load(other)
+    nodes.tag(other, first.ref)
+    assert nodes.image_ids(first.ref) == (other.id,)
+    nodes.load(first)
+    assert nodes.image_ids(first.ref, other.ref) == (first.id, other.id)
+
+
 def test_an_image_goes_with_its_last_name_and_its_layers_with_it(machine: Machine, tmp_path: Path) -> None:
     image, second = make(tmp_path, "goes", small=SMALL), f"{REPOSITORY}:goes-too"
     nodes = reached(machine)

@@ -63,6 +63,15 @@ def test_what_the_registry_has_is_not_pushed_again_and_gets_no_plain_tag(
     assert set(registry.images) == {f"{registry.repository}:1.0.0-one"}
 
 
+def test_what_was_built_and_pushed_elsewhere_is_not_built_again(
+    bench: Bench, workshop: Workshop, registry: FakeRegistry, yes: Consent
+) -> None:
+    registry.images[f"{registry.repository}:1.0.0-one"] = "sha256:one"
+    deployed = deploy(bench.project, bench.target("dev"), workshop, yes)
+    assert deployed.image == Image(registry.repository, "1.0.0-one", "sha256:one", DIGEST)
+    assert (registry.loads, bench.images.images) == (0, {})
+
+
 def test_a_plan_that_is_written_has_the_digest_and_is_done_to_the_letter(
     bench: Bench, workshop: Workshop, registry: FakeRegistry, yes: Consent
 ) -> None:
