@@ -35,7 +35,7 @@ checks: $(STAMP)  ## Build the programs that the chart is checked with (ct, kube
 	$(BIN)/python -m checks.build
 
 .PHONY: mutation
-mutation: checks  ## Break the chart in one place at a time: do its tests notice? (hours; report in docs/mutation.md)
+mutation: checks  ## Break the chart in one place at a time: do its tests notice? (an hour; report in docs/mutation.md)
 	$(BIN)/python -m tests.chart.mutation --report docs/mutation.md
 
 .PHONY: check
@@ -71,10 +71,12 @@ tree:  ## Show where things are
 	@git ls-files | awk -F/ '{ if (NF == 1) print $$1; else if (NF == 2) print $$1 "/" $$2; else if (!seen[$$1 "/" $$2]++) print $$1 "/" $$2 "/" }'
 
 .PHONY: bench
-bench: $(STAMP)  ## Measure start-up, time to verdict and recovery (an hour and a half)
+bench: $(STAMP)  ## Measure start-up, verdict, recovery, delivery and the loop of `dev` (two hours)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python -m bench.verdict
 	$(BIN)/python -m bench.recover
+	$(BIN)/python -m bench.delivery
+	$(BIN)/python -m bench.loop
 
 .PHONY: picture
 picture: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)
