@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from tests.conftest import ROOT
 
 _IN_A_ROW = 20
 _SECONDS = 300.0
+_CALM_SECONDS = 5.0
 _CHART = "charts/flask-hello"
 
 
@@ -47,11 +48,12 @@ class Code:
 
     site: Site
     number: int = 0
+    run: int = field(default_factory=lambda: int(time.time()))  # no image of an earlier one will do
 
     def save(self) -> str:
         self.number += 1
         path = self.site.root / "app" / "__init__.py"
-        version = f"1.0.{self.number}"
+        version = f"1.{self.run}.{self.number}"
         path.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', path.read_text()))
         return version
 
@@ -68,6 +70,14 @@ def await_answers(site: Site, is_new: Callable[[dict[str, Any]], bool]) -> None:
             pods = [*pods, said["pod"]] if is_new(said) else []
             continue
         pods = []
+
+
+def await_calm(site: Site) -> None:
+    """Until the pods of the round before are gone, as when somebody thinks between two saves."""
+    end = time.monotonic() + _SECONDS
+    while len(site.cluster.pods(site.namespace, RELEASE)) > _replicas(site) and time.monotonic() < end:
+        time.sleep(0.5)
+    time.sleep(_CALM_SECONDS)
 
 
 def _replicas(site: Site) -> int:
@@ -179,6 +189,7 @@ def main() -> None:
         naive = Naive(stack.enter_context(site(root / "naive", cluster)))
         for _ in range(options.rounds):
             for contestant in (dev, PodsAlone(dev.site), naive):
+                await_calm(contestant.site)
                 seconds = contestant.round()
                 found.setdefault(contestant.name, []).append(seconds)
                 print(f"{contestant.name:16} {seconds:6.2f} s", flush=True)

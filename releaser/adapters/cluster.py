@@ -22,6 +22,7 @@ from kubernetes.informer import SharedInformer
 from releaser.errors import EnvironmentUnfit, ReleaserError, WrongContext
 from releaser.models import ContainerState, DeploymentState, ObjectEvent, PodState, ReplicaSetState, Snapshot
 
+_ENDED = ("Succeeded", "Failed")
 _REQUEST_SECONDS = 15
 # After so long the server ends a watch and the informer lists anew.
 _WATCH_SECONDS = 30
@@ -95,11 +96,15 @@ class Cluster:
         return str(services[0].metadata.name) if services else ""
 
     def images_named(self) -> set[str]:
-        """Every image that a pod or ReplicaSet of any namespace names, as it is named there."""
+        """Every image that a pod or ReplicaSet of any namespace names, as it is named there. Pods that have ended, such
+        as those of tests, don't count."""
         with self._asking("asking which images are in use"):
             pods = self._core.list_pod_for_all_namespaces(_request_timeout=_REQUEST_SECONDS).items
             sets = self._apps.list_replica_set_for_all_namespaces(_request_timeout=_REQUEST_SECONDS).items
-        specs = [*(pod.spec for pod in pods), *(each.spec.template.spec for each in sets)]
+        specs = [
+            *(pod.spec for pod in pods if pod.status.phase not in _ENDED),
+            *(each.spec.template.spec for each in sets),
+        ]
         return {c.image for spec in specs for c in [*spec.containers, *(spec.init_containers or [])]}
 
     # -- the release's own records -------------------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""`releaser dev`: from a save to the new code on every pod; and `releaser prune` after so many images."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import docker
+import pytest
+import yaml
+
+from tests.cluster.site import Running, Site, eventually
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.cluster
+
+_CODE = "app/__init__.py"
+
+
+@pytest.fixture
+def own_image(site: Site) -> Iterator[str]:
+    """A repository that no other project has: prune looks at a whole one."""
+    name = f"releaser-test-{os.urandom(4).hex()}"
+    path = site.root / "releaser.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"image": name}))
+    yield name
+    engine = docker.from_env()
+    for image in engine.images.list(name=name):
+        for tag in image.tags:
+            engine.images.remove(tag)
+
+
+def save(site: Site, version: str) -> None:
+    """The service tells it at its front page."""
+    lines = (site.root / _CODE).read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("__version__")]
+    site.write(_CODE, "\n".join([*kept, f'__version__ = "{version}"', ""]))
+
+
+def await_note(running: Running, text: str) -> list[str]:
+    """All notes until the one that has the text."""
+    notes = []
+    for event in running.events():
+        if event["event"] == "Note":
+            notes.append(event["text"])
+            if text in event["text"]:
+                return notes
+    raise AssertionError(f"releaser ended without {text!r}:\n{running.end().stderr}")
+
+
+def test_each_save_answers_and_one_that_fails_is_mended_by_the_next(site: Site) -> None:
+    save(site, "dev-0")
+    running = site.start("dev")
+    try:
+        await_note(running, "waiting for the next save")
+        assert site.get()["version"] == "dev-0"
+        save(site, "dev-1")
+        notes = await_note(running, "waiting for the next save")
+        assert "answers on every pod after" in notes[0]
+        eventually("the new code alone answers", lambda: {site.get()["version"] for _ in range(20)} == {"dev-1"})
+
+        site.write(_CODE, "this is no Python\n")
+        notes = await_note(running, "waiting for the next save")
+        assert any("SyntaxError" in note or "invalid syntax" in note for note in notes), notes
+        assert site.get()["version"] == "dev-1"
+        site.write(_CODE, (ROOT / _CODE).read_text())
+        save(site, "dev-2")
+        await_note(running, "waiting for the next save")
+        eventually("the mended code answers", lambda: site.get()["version"] == "dev-2")
+    finally:
+        running.signal(signal.SIGINT)
+        ended = running.end()
+    assert ended.code == 0, ended.stderr
+    assert all(revision["verdict"] == "unknown" for revision in site.history())
+    # what was never proven can't be promoted
+    assert site.run("promote", "dev", "prod", "--yes").code == 4
+
+
+def test_prune_leaves_what_a_rollback_may_need(site: Site, own_image: str) -> None:
+    images = []
+    for version in ("prune-0", "prune-1"):
+        save(site, version)
+        site.releaser("deploy", "dev")
+        images.append(site.history()[0]["image"])
+    assert len(set(images)) == 2
+
+    assert removed(site) == set()
+    site.releaser("rollback", "dev")  # the first image is still there, and is needed now
+    assert site.get()["version"] == "prune-0"
+    assert removed(site, "--yes") == set()
+
+    site.releaser("destroy", "dev")
+    # the other one is that of the source
+    eventually("its pods are gone, and nobody needs it", lambda: removed(site) == {images[0]})
+    assert removed(site, "--yes") == {images[0]}
+    assert {tag for image in docker.from_env().images.list(name=own_image) for tag in image.tags} == {images[1]}
+    assert removed(site, "--yes") == set()
+
+
+def removed(site: Site, *options: str) -> set[str]:
+    shelves = site.json("prune", *options)["shelves"]
+    return {ref for shelf in shelves for ref in shelf["removed"]}
