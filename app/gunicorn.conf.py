@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# SIGHUP reads this file again in the same process, which must not give it the code that it had before.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
+    del sys.modules[_name]
+
 from app import faults, metrics
 from app.logs import GunicornLogger
 from app.settings import SettingsError, load_settings

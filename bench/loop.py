@@ -2,10 +2,11 @@
 
 Side by side on one cluster, each in a namespace of its own, in turns:
 
-    releaser dev     saves are seen, built, sent and rolled out
-    the naive loop   docker build, minikube image load, helm upgrade --wait
-    pods alone       no build and nothing sent: the same pods replaced as `releaser dev` replaces them, which is the
-                     least that any loop takes that starts pods anew
+    releaser dev            saved code is written into the pods that run, as releaser.yaml says
+    releaser dev, by image  the same without `dev.live`: built, sent and rolled out
+    the naive loop          docker build, minikube image load, helm upgrade --wait
+    pods alone              no build and nothing sent: the same pods replaced as `releaser dev` replaces them, which is
+                            the least that any loop takes that starts pods anew
 
 Every pod answers when so many answers in a row, on new connections, came from the new code, and from as many pods as
 there are replicas. Results go to bench/results/loop.json.
@@ -90,12 +91,15 @@ def _replicas(site: Site) -> int:
 class Dev:
     name = "releaser dev"
 
-    def __init__(self, made: Site) -> None:
+    def __init__(self, made: Site, *, live: bool = True) -> None:
         self.site = made
+        if not live:
+            self.name += ", by image"
         self._code = Code(made)
         path = made.root / "releaser.yaml"
         own = yaml.safe_load((ROOT / "releaser.yaml").read_text())
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"dev": own["dev"]}))
+        dev = {key: value for key, value in own["dev"].items() if live or key != "live"}
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"dev": dev}))
 
     def round(self) -> float:
         running = self.site.start("dev")
@@ -186,13 +190,14 @@ def main() -> None:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         dev = Dev(stack.enter_context(site(root / "dev", cluster)))
+        by_image = Dev(stack.enter_context(site(root / "image", cluster)), live=False)
         naive = Naive(stack.enter_context(site(root / "naive", cluster)))
         for _ in range(options.rounds):
-            for contestant in (dev, PodsAlone(dev.site), naive):
+            for contestant in (dev, by_image, PodsAlone(by_image.site), naive):
                 await_calm(contestant.site)
                 seconds = contestant.round()
                 found.setdefault(contestant.name, []).append(seconds)
-                print(f"{contestant.name:16} {seconds:6.2f} s", flush=True)
+                print(f"{contestant.name:23} {seconds:6.2f} s", flush=True)
     document["seconds"] = found
     ours = statistics.median(found[Dev.name])
     rows = [

@@ -282,8 +282,9 @@ def dev(
     root = _session.project.root
     target = _target(_session.project, env, context)
     workshop = _session.wiring.workshop(target.environment)
+    containers = _session.wiring.containers(target.environment)
     with _session.wiring.saves(root) as saves:
-        _session.printer.result(flow(lambda: _session.project, target, workshop, saves))
+        _session.printer.result(flow(lambda: _session.project, target, workshop, saves, containers))
 
 
 @app.command()

@@ -221,6 +221,8 @@ class PodState:
     """The scheduler's message while it finds no node."""
     uid: str = ""
     init_containers: tuple[ContainerState, ...] = ()
+    edited: bool = False
+    """`releaser dev` has written code into it that its image hasn't got."""
 
     @property
     def restarts(self) -> int:
@@ -468,11 +470,13 @@ class History:
 
 @dataclass(frozen=True)
 class Developed:
-    """What `releaser dev` did: how many revisions it made, and how many saves didn't end as pods that are ready."""
+    """What `releaser dev` did: how many revisions it made, how many saves didn't end as pods that are ready, and how
+    many it wrote into the running pods."""
 
     environment: str
     releases: int
     failed: int
+    written: int = 0
 
 
 @dataclass(frozen=True)

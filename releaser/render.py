@@ -150,6 +150,7 @@ def _url(url: str, environment: str) -> list[str]:
 
 def _developed(developed: models.Developed) -> list[RenderableType]:
     did = f"{developed.environment}: {developed.releases} released, {developed.failed} failed"
+    did += f", {developed.written} written into the pods" if developed.written else ""
     stays = f"it stays as it is, not proven: releaser deploy {developed.environment} proves it"
     return [did, stays] if developed.releases else [did]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,12 @@ registry:
 ---
 dev:
   values: map(required=False, none=False)
+  live: include('live', required=False)
+---
+live:
+  from: str()
+  to: regex('^(/[^/]+)+$', name='absolute path in the container')
+  files: list(str(), min=1, required=False)
 ---
 probe:
   ratePerSecond: num(min=0, max=1000, required=False, none=False)
@@ -46,7 +54,8 @@ probe:
   failureBudget: int(min=0, required=False)
 """
 _KEYS = ("release", "chart", "image", "dockerfile", "dev", "environments")
-_DEV_KEYS = ("values",)
+_DEV_KEYS = ("values", "live")
+_LIVE_KEYS = ("from", "to", "files")
 _ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "registry", "protected", "deadlineSeconds", "probe")
 _REGISTRY_KEYS = ("repository", "plainHttp", "pullSecret", "createPullSecret")
 _PROBE_KEYS = ("ratePerSecond", "path", "failureBudget")
@@ -97,6 +106,28 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class LiveCode:
+    """Files that `releaser dev` writes into running pods when they are saved: those below the directory `source` whose
+    names match one of the patterns, to `target` in the containers. All others make a release."""
+
+    source: Path
+    target: str
+    patterns: tuple[str, ...] = ("*",)
+
+    def has(self, path: Path) -> bool:
+        return path.is_relative_to(self.source) and any(fnmatch(path.name, pattern) for pattern in self.patterns)
+
+    def files(self) -> dict[str, bytes]:
+        """Contents by path relative to `source`."""
+        found = {}
+        for path in sorted(self.source.rglob("*")):
+            if self.has(path) and path.is_file() and "__pycache__" not in path.parts:
+                with suppress(FileNotFoundError):  # gone since it was listed
+                    found[path.relative_to(self.source).as_posix()] = path.read_bytes()
+        return found
+
+
+@dataclass(frozen=True)
 class Project:
     """A directory with a chart, a Dockerfile and values-ENV.yaml files."""
 
@@ -108,6 +139,7 @@ class Project:
     environments: tuple[Environment, ...]
     dev_values: dict[str, Any] = field(default_factory=dict)
     """Over an environment's own while `releaser dev` runs."""
+    live_code: LiveCode | None = None
 
     def environment(self, name: str) -> Environment:
         """Raises UsageError that names the known ones."""
@@ -153,7 +185,21 @@ def load_project(root: Path) -> Project:
         dockerfile=root / given.get("dockerfile", "Dockerfile"),
         environments=tuple(_environment(name, file, release, settings.get(name) or {}) for name, file in files.items()),
         dev_values=(given.get("dev") or {}).get("values") or {},
+        live_code=_live_code(located, root),
     )
+
+
+def _live_code(located: Located, root: Path) -> LiveCode | None:
+    given = (located.data.get("dev") or {}).get("live")
+    if not given:
+        return None
+    source = root / given["from"]
+    if not source.is_dir():
+        raise InvalidInput(
+            f"While reading {located.place(('dev', 'live', 'from'))}: {source} is not a directory",
+            hint="name the directory whose files go into the pods, relative to releaser.yaml",
+        )
+    return LiveCode(source, given["to"], tuple(given.get("files") or ("*",)))
 
 
 def _require_registry(located: Located, name: str, given: dict[str, Any]) -> None:
@@ -227,6 +273,9 @@ def _validate(located: Located) -> None:
     dev = located.data.get("dev")
     for key in dev if isinstance(dev, dict) else ():
         _require_known(located, ("dev", key), _DEV_KEYS)
+    live = dev.get("live") if isinstance(dev, dict) else None
+    for key in live if isinstance(live, dict) else ():
+        _require_known(located, ("dev", "live", key), _LIVE_KEYS)
     environments = located.data.get("environments")
     if isinstance(environments, dict):
         for name, settings in environments.items():

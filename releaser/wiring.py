@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from releaser.flows.doctor import Probe
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
-    from releaser.flows.ports import Drafts, Images, Saves, Shelf, Store
+    from releaser.flows.ports import Containers, Drafts, Images, Saves, Shelf, Store
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
     from releaser.lint.helm import Charts
@@ -89,6 +89,12 @@ class Wiring:
         from releaser.adapters.saves import DirectorySaves
 
         return DirectorySaves().of(directory)
+
+    def containers(self, environment: Environment) -> Containers:
+        from releaser.adapters.cluster import Cluster
+        from releaser.adapters.livecode import NodeContainers
+
+        return NodeContainers(self.process, Cluster(environment.context))
 
     def shelves(self, environments: Sequence[Environment]) -> list[Shelf]:
         """The nodes of each context, and the engine here."""

@@ -267,6 +267,7 @@ class FakeCluster:
         self._node_ports = node_ports or {}
         self.on_rollout: Callable[[], None] = lambda: None
         self.named_elsewhere: set[str] = set()
+        self.removed: list[str] = []
 
     def version(self) -> str:
         return "v1.35.0"
@@ -319,6 +320,9 @@ class FakeCluster:
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
         values = self._world.running(namespace, release)
         return () if values is None else (pod("web-1-a", values),)
+
+    def remove_pod(self, namespace: str, pod: str) -> None:
+        self.removed.append(pod)
 
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False, lines: int = 50) -> str:
         values = self._world.running(namespace, next(name for ns, name in self._world.releases if ns == namespace))
@@ -511,6 +515,22 @@ class FakeNode(FakeShelf):
 
     def tag(self, image: Image, ref: str) -> None:
         self.images[ref] = self.images[image.ref]
+
+
+class FakeContainers:
+    """Keeps what was written; `trouble` is why it can't be."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, bytes | None]] = []
+        self.trouble = ""
+
+    def write(
+        self, namespace: str, release: str, directory: str, files: Mapping[str, bytes | None], path: str
+    ) -> tuple[str, ...]:
+        if self.trouble:
+            raise EnvironmentUnfit(self.trouble)
+        self.written.append(dict(files))
+        return ("web-1-a", "web-1-b")
 
 
 class FakeRegistry(FakeNode):

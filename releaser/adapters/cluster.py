@@ -22,6 +22,7 @@ from kubernetes.informer import SharedInformer
 from releaser.errors import EnvironmentUnfit, ReleaserError, WrongContext
 from releaser.models import ContainerState, DeploymentState, ObjectEvent, PodState, ReplicaSetState, Snapshot
 
+_EDITED = "releaser/edited"
 _ENDED = ("Succeeded", "Failed")
 _REQUEST_SECONDS = 15
 # After so long the server ends a watch and the informer lists anew.
@@ -197,6 +198,21 @@ class Cluster:
                 namespace, label_selector=f"{_INSTANCE}={release}", _request_timeout=_REQUEST_SECONDS
             ).items
         return tuple(sorted((pod for item in items if (pod := _pod(item)).owner_uid), key=lambda pod: pod.name))
+
+    def mark_edited(self, namespace: str, pod: str) -> None:
+        """Say of the pod that it no longer runs what its image has."""
+        with self._asking(f"marking pod {pod}"):
+            body = {"metadata": {"annotations": {_EDITED: "true"}}}
+            self._core.patch_namespaced_pod(pod, namespace, body, _request_timeout=_REQUEST_SECONDS)
+
+    def remove_pod(self, namespace: str, pod: str) -> None:
+        """Its owner makes another one from the image. One that is gone already is no error."""
+        with self._asking(f"removing pod {pod}"):
+            try:
+                self._core.delete_namespaced_pod(pod, namespace, _request_timeout=_REQUEST_SECONDS)
+            except ApiException as exc:
+                if exc.status != 404:
+                    raise
 
     def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
         """Every pod that may tell of a release: its own, its tests' and whatever (hooks) was made since."""
@@ -457,6 +473,7 @@ def _pod(item: client.V1Pod) -> PodState:
         uid=item.metadata.uid or "",
         owner_uid=owner.uid if owner else "",
         node=item.spec.node_name or "",
+        edited=_EDITED in (item.metadata.annotations or {}),
         unschedulable=(scheduled.message or "") if scheduled and scheduled.reason == "Unschedulable" else "",
     )
 

@@ -42,6 +42,8 @@ class Cluster(Records, Protocol):
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]: ...
 
+    def remove_pod(self, namespace: str, pod: str) -> None: ...
+
     def log(self, namespace: str, pod: str, container: str, *, previous: bool = False, lines: int = 50) -> str: ...
 
     def follow_log(self, namespace: str, pod: str, container: str, lines: int) -> Iterator[str]: ...
@@ -148,6 +150,17 @@ class Saves(Protocol):
 
     def pending(self) -> bool:
         """Whether `wait` would return at once."""
+        ...
+
+
+class Containers(Protocol):
+    """Running containers as places for files."""
+
+    def write(
+        self, namespace: str, release: str, directory: str, files: Mapping[str, bytes | None], path: str
+    ) -> tuple[str, ...]:
+        """Write the files (None: remove) into the directory in each of the release's pods, and wait until every pod
+        answers with them at `path`; the pods' names. Raises EnvironmentUnfit."""
         ...
 
 

@@ -24,6 +24,7 @@ from releaser.models import (
     PodsChanged,
     Revision,
     Rollout,
+    Snapshot,
     Verdict,
 )
 from releaser.rollout import Judge
@@ -111,12 +112,16 @@ def follow(target: Target, image: Image | None = None, probing: Probing | None =
         rollout = Rollout(Phase.PROGRESSING, "waiting for the Deployment")
         deadline = target.environment.deadline_seconds
         problems: tuple[PodProblem, ...] = ()
+        removed: set[str] = set()
         for snapshot in target.cluster.snapshots(target.namespace, target.release, deadline):
             target.still_ours()
             rollout = judge.judge(snapshot)
             target.reporter.emit(PodsChanged(rollout.summary, rollout.pods, time.monotonic() - started))
             running.detail = rollout.summary
-            if rollout.phase is not Phase.PROGRESSING:
+            if rollout.phase is Phase.COMPLETE and (foreign := _edited(snapshot)):
+                _replace(target, foreign - removed)
+                removed |= foreign
+            elif rollout.phase is not Phase.PROGRESSING:
                 break
             if problems := lost_requests(target, probing):
                 break
@@ -130,6 +135,17 @@ def follow(target: Target, image: Image | None = None, probing: Probing | None =
         running.detail = f"{problems[0].cause}: {problems[0].where}"
         running.failed = True
     return problems
+
+
+def _edited(snapshot: Snapshot) -> set[str]:
+    return {pod.name for pod in snapshot.pods if pod.edited and not pod.terminating}
+
+
+def _replace(target: Target, pods: set[str]) -> None:
+    """Pods into which `releaser dev` wrote code run another thing than their image."""
+    for pod in sorted(pods):
+        target.reporter.emit(Note(f"pod {pod} has code that its image hasn't got (releaser dev): it is replaced"))
+        target.cluster.remove_pod(target.namespace, pod)
 
 
 def _test(target: Target) -> tuple[PodProblem, ...]:

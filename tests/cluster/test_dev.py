@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ import docker
 import pytest
 import yaml
 
-from tests.cluster.site import Running, Site, eventually
+from releaser.models import PodState
+from tests.cluster.site import RELEASE, Running, Site, eventually
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster
@@ -75,6 +77,48 @@ def test_each_save_answers_and_one_that_fails_is_mended_by_the_next(site: Site) 
     assert all(revision["verdict"] == "unknown" for revision in site.history())
     # what was never proven can't be promoted
     assert site.run("promote", "dev", "prod", "--yes").code == 4
+
+
+def test_saved_code_goes_into_the_pods_that_run_until_the_next_release(site: Site) -> None:
+    path = site.root / "releaser.yaml"
+    live = {"from": "app", "to": "/srv/app", "files": ["*.py"]}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"dev": {"live": live}}))
+    save(site, "live-0")
+    running = site.start("dev")
+    try:
+        await_note(running, "waiting for the next save")
+        pods = names(site)
+        for version in ("live-1", "live-2"):
+            save(site, version)
+            notes = await_note(running, "waiting for the next save")
+            assert notes[0].startswith("the saved code answers on every pod"), notes
+            assert {site.get()["version"] for _ in range(20)} == {version}
+        site.write(_CODE, "this is no Python\n")
+        notes = await_note(running, "waiting for the next save")
+        assert "SyntaxError" in notes[0], notes
+        assert site.get()["version"] == "live-2"
+    finally:
+        running.signal(signal.SIGINT)
+        ended = running.end()
+    assert ended.code == 0, ended.stderr
+    assert json.loads(ended.stdout)["written"] == 2
+    assert names(site) == pods
+    assert all(container.restarts == 0 for pod in named_pods(site) for container in pod.containers)
+
+    # the image that runs is the one to be released: only its pods are not what it is
+    site.write(_CODE, (ROOT / _CODE).read_text())
+    save(site, "live-0")
+    site.releaser("deploy", "dev")
+    assert not names(site) & pods
+    assert {site.get()["version"] for _ in range(20)} == {"live-0"}
+
+
+def named_pods(site: Site) -> list[PodState]:
+    return [pod for pod in site.cluster.pods(site.namespace, RELEASE) if not pod.terminating]
+
+
+def names(site: Site) -> set[str]:
+    return {pod.name for pod in named_pods(site)}
 
 
 def test_prune_leaves_what_a_rollback_may_need(site: Site, own_image: str) -> None:

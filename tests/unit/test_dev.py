@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from releaser.errors import BuildFailed, LockHeld, Refused
+from releaser.flows.deploy import deploy
 from releaser.flows.dev import dev
+from releaser.flows.guard import Consent
 from releaser.flows.look import show_history
 from releaser.flows.release import locked
 from releaser.interrupts import Interrupted
-from releaser.models import Developed, Image, Note, Verdict
+from releaser.models import Developed, Image, Note, Snapshot, Verdict
+from tests.fakes import FakeContainers
 from tests.unit.conftest import Bench
 from tests.unit.test_render_history import shown
 
@@ -18,7 +22,8 @@ from tests.unit.test_render_history import shown
 class Editor:
     """Saves one thing after the other, each when the last one was dealt with; then presses Ctrl-C."""
 
-    def __init__(self, *saves: Callable[[], object]) -> None:
+    def __init__(self, *saves: Callable[[], object], files: frozenset[Path] = frozenset()) -> None:
+        self._files = files
         self._saves = list(saves)
         self.impatient = False
 
@@ -27,7 +32,7 @@ class Editor:
         if not self._saves:
             raise Interrupted
         self._saves.pop(0)()
-        return frozenset()
+        return self._files
 
     def pending(self) -> bool:
         return self.impatient
@@ -42,7 +47,7 @@ def values(bench: Bench, text: str) -> Callable[[], None]:
 
 
 def developed(bench: Bench, *saves: Callable[[], object], editor: Editor | None = None) -> Developed:
-    return dev(lambda: bench.project, bench.target("dev"), bench.workshop, editor or Editor(*saves))
+    return dev(lambda: bench.project, bench.target("dev"), bench.workshop, editor or Editor(*saves), FakeContainers())
 
 
 def notes(bench: Bench) -> list[str]:
@@ -122,7 +127,7 @@ def test_a_chart_that_helm_refuses_is_told(bench: Bench) -> None:
 
 def test_a_protected_environment_is_refused(bench: Bench) -> None:
     with pytest.raises(Refused, match="prod is protected"):
-        dev(lambda: bench.project, bench.target("prod"), bench.workshop, Editor())
+        dev(lambda: bench.project, bench.target("prod"), bench.workshop, Editor(), FakeContainers())
     assert bench.world.running("web-prod", "web") is None
 
 
@@ -135,6 +140,90 @@ def test_between_saves_others_may_release(bench: Bench) -> None:
         developed(bench, somebody_else)
     except LockHeld:
         pytest.fail("the lock is held while nothing is done")
+
+
+# -- code into pods that run -------------------------------------------------------------------------------------------
+
+
+class Live:
+    """A project whose Python files in app/ go into the pods, and what was written there."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.containers = FakeContainers()
+        self.file = bench.root / "app" / "pages.py"
+        self.file.parent.mkdir()
+        self.file.write_text("one = 1\n")
+        settings = bench.root / "releaser.yaml"
+        settings.write_text(settings.read_text() + "dev: {live: {from: app, to: /srv/app, files: ['*.py']}}\n")
+
+    def save(self, text: str, name: str = "pages.py") -> Callable[[], None]:
+        return lambda: (self.file.parent / name).write_text(text) and setattr(self.bench.images, "source", text[:3])
+
+    def run(self, *saves: Callable[[], object], name: str = "pages.py") -> Developed:
+        editor = Editor(*saves, files=frozenset({self.file.parent / name}))
+        target, workshop = self.bench.target("dev"), self.bench.workshop
+        return dev(lambda: self.bench.project, target, workshop, editor, self.containers)
+
+
+@pytest.fixture
+def live(bench: Bench) -> Live:
+    return Live(bench)
+
+
+def test_saved_code_goes_into_the_pods_and_makes_no_release(bench: Bench, live: Live) -> None:
+    assert live.run(live.save("two = 2\n"), live.save("tri = 3\n")) == Developed("dev", 1, 0, 2)
+    assert live.containers.written == [{"pages.py": b"two = 2\n"}, {"pages.py": b"tri = 3\n"}]
+    assert any("the saved code answers on every pod" in note for note in notes(bench))
+
+
+def test_pods_get_everything_that_their_image_lacks(bench: Bench, live: Live) -> None:
+    other = live.file.with_name("other.py")
+    live.run(live.save("new = 1\n", "other.py"), live.save("two = 2\n"), other.unlink, live.save("one = 1\n"))
+    assert live.containers.written[1] == {"other.py": b"new = 1\n", "pages.py": b"two = 2\n"}
+    assert live.containers.written[2] == {"other.py": None, "pages.py": b"two = 2\n"}
+    assert live.containers.written[3] == {"other.py": None, "pages.py": b"one = 1\n"}  # as in the image again
+
+
+def test_other_files_make_a_release(bench: Bench, live: Live) -> None:
+    assert live.run(live.save("two\n", "requirements.lock"), name="requirements.lock") == Developed("dev", 2, 0, 0)
+    assert live.containers.written == []
+
+
+def test_changed_values_make_a_release_even_if_code_was_saved_too(bench: Bench, live: Live) -> None:
+    live.run(lambda: (live.save("two = 2\n")(), bench.values("dev", "replicas: 3\n")))
+    assert live.containers.written == []
+
+
+def test_code_that_can_not_be_parsed_reaches_no_pod(bench: Bench, live: Live) -> None:
+    assert live.run(live.save("two = (\n"), live.save("two = 2\n")) == Developed("dev", 1, 1, 1)
+    assert any("pages.py:1: SyntaxError" in note for note in notes(bench))
+    assert live.containers.written == [{"pages.py": b"two = 2\n"}]
+
+
+def test_where_it_can_not_be_written_a_release_is_made(bench: Bench, live: Live) -> None:
+    live.containers.trouble = "While writing code into the pods: no container has /srv/app"
+    assert live.run(live.save("two = 2\n")) == Developed("dev", 2, 0, 0)
+    assert any(note.endswith("; so a release is made") for note in notes(bench))
+
+
+def test_a_release_replaces_pods_that_were_written_to(
+    bench: Bench, yes: Consent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if nothing but that is to be done: they don't run what their image has."""
+    ordinary = bench.cluster.snapshots
+
+    def snapshots(namespace: str, release: str, deadline: float) -> Iterator[Snapshot]:
+        *coming, last = ordinary(namespace, release, deadline)
+        yield from coming
+        edited = replace(last, pods=tuple(replace(pod, edited=True) for pod in last.pods))
+        yield from (edited, edited)  # news of the removal takes a moment
+        yield last
+
+    monkeypatch.setattr(bench.cluster, "snapshots", snapshots)
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert bench.cluster.removed == ["web-1-a"]
+    assert show_history(bench.target("dev")).revisions[0].verdict is Verdict.GOOD
 
 
 def test_what_was_done_is_told_at_the_end() -> None:

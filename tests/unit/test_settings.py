@@ -132,3 +132,34 @@ def test_settings_of_a_registry_that_do_not_fit_are_told(root: Path, old: str, n
         load_project(root)
     assert told in f"{caught.value.message} {caught.value.detail}"
     assert "releaser.yaml:" in caught.value.message
+
+
+def test_live_code_is_a_directory_of_the_project_and_patterns(root: Path) -> None:
+    (root / "app" / "parts").mkdir(parents=True)
+    for name in ("pages.py", "parts/menu.py", "requirements.lock"):
+        (root / "app" / name).write_text(name)
+    path = root / "releaser.yaml"
+    path.write_text(path.read_text() + "dev: {live: {from: app, to: /srv/app, files: ['*.py']}}\n")
+    live = load_project(root).live_code
+    assert live is not None and live.target == "/srv/app"
+    assert live.files() == {"pages.py": b"pages.py", "parts/menu.py": b"parts/menu.py"}
+    assert live.has(root / "app" / "gone.py") and not live.has(root / "app" / "requirements.lock")
+    assert not live.has(root / "other.py")
+
+
+@pytest.mark.parametrize(
+    ("live", "words"),
+    [
+        ("{from: ap, to: /srv/app}", ["releaser.yaml", "ap is not a directory"]),
+        ("{from: app, to: srv}", ["releaser.yaml", "absolute path in the container"]),
+        ("{form: app, to: /srv/app}", ['"form"', 'did you mean "from"?']),
+    ],
+)
+def test_wrong_live_code_is_told_with_its_place(root: Path, live: str, words: list[str]) -> None:
+    (root / "app").mkdir()
+    path = root / "releaser.yaml"
+    path.write_text(path.read_text() + f"dev:\n  live: {live}\n")
+    with pytest.raises(InvalidInput) as caught:
+        load_project(root)
+    told = f"{caught.value.message} {caught.value.detail}"
+    assert all(word in told for word in words), told
