@@ -139,7 +139,7 @@ def _status(status: models.ReleaseStatus) -> list[RenderableType]:
     ]
     table = _table("POD", "NODE", "STATE", "RESTARTS")
     for pod in status.pods:
-        table.add_row(pod.name, pod.node, pod.progress, str(pod.restarts))
+        table.add_row(pod.name, pod.node, f"{pod.progress}, edited" if pod.edited else pod.progress, str(pod.restarts))
     return [*lines, table, *_url(status.url, status.environment)]
 
 

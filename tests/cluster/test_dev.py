@@ -103,6 +103,7 @@ def test_saved_code_goes_into_the_pods_that_run_until_the_next_release(site: Sit
     assert ended.code == 0, ended.stderr
     assert json.loads(ended.stdout)["written"] == 2
     assert names(site) == pods
+    assert "ready, edited" in site.releaser("status", "dev").stdout
     assert all(container.restarts == 0 for pod in named_pods(site) for container in pod.containers)
 
     # the image that runs is the one to be released: only its pods are not what it is
