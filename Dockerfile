@@ -16,16 +16,19 @@ RUN python3 -m venv --without-pip /opt/venv \
       --progress-bar off --require-hashes --no-deps --only-binary :all: -r /build/requirements.lock \
  && PYTHONHASHSEED=0 /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib \
  && chmod -R a+rX,go-w /opt/venv \
- && mkdir -p /image/opt && mv /opt/venv /image/opt \
+ && mkdir -p /image/opt /image/etc && mv /opt/venv /image/opt \
+ && touch /image/etc/hosts /image/etc/resolv.conf \
  && find /image -exec touch --no-dereference --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM ${BASE} AS runtime
 ARG SOURCE_DATE_EPOCH=1735689600
+# Before anything is run: BuildKit puts its own over /etc/hosts and /etc/resolv.conf, and where a base has none it would
+# leave the time of that in /etc.
+COPY --from=packages /image/ /
 # The official Python image brings pip along; a service that runs has no use for an installer.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
       /usr/local/lib/python3*/site-packages/pip /usr/local/lib/python3*/site-packages/pip-* \
  && find /usr/local -maxdepth 4 -type d -exec touch --date=@${SOURCE_DATE_EPOCH} {} +
-COPY --from=packages /image/ /
 # The only writable places are /tmp, a volume, and /dev/shm.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \

@@ -19,6 +19,9 @@ _BUILD_SECONDS = 1800.0
 _SHOWN_LINES = 30
 # "Step 3/9 : RUN make" of the classic builder, "#7 [app 2/3] RUN make" of BuildKit
 _STEP = re.compile(r"(?:Step (?P<number>\d+/\d+) : |#\d+ \[(?P<stage>[^\]]+)\] )(?P<instruction>.*)")
+# What BuildKit says at the end of the step that failed; a newer one shows the place in the Dockerfile as well.
+_FAILED = re.compile(r" > \[[^\]]+\] (?P<instruction>.*):$")
+_PLACE = ">>>"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -43,6 +46,8 @@ class Output:
         self._on_line = on_line
         self._step = ""
         self._number = 0
+        self._failed = ""
+        self._placed = False
         self.of_step: list[str] = []
 
     def write(self, text: str) -> None:
@@ -58,16 +63,22 @@ class Output:
                 self._number = int(match["number"].partition("/")[0]) if match["number"] else 0
                 self._on_line(self._step)
             else:
+                if match := _FAILED.match(line):
+                    self._failed = " ".join(match["instruction"].split())
+                self._placed = self._placed or _PLACE in line
                 self.of_step.append(line)
                 self._on_line(f"{self._step.split(' ')[0]} {line}" if self._step else line)
 
     def place_in(self, dockerfile: Path) -> str:
-        """FILE:LINE >>> INSTRUCTION of the classic builder's step; BuildKit shows the place itself."""
+        """FILE:LINE >>> INSTRUCTION of the step that failed; nothing where the builder has shown it."""
         found = instructions(dockerfile.read_text(encoding="utf-8"))
-        if not 0 < self._number <= len(found):
-            return ""
-        line, text = found[self._number - 1]
-        return f"{dockerfile.name}:{line} >>> {text}"
+        if self._placed:
+            found = []
+        elif 0 < self._number <= len(found):
+            found = [found[self._number - 1]]
+        else:
+            found = [each for each in found if self._failed and " ".join(each[1].split()) == self._failed]
+        return "".join(f"{dockerfile.name}:{line} {_PLACE} {text}" for line, text in found[:1])
 
 
 def instructions(dockerfile: str) -> list[tuple[int, str]]:

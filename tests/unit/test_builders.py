@@ -3,6 +3,8 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
+import pytest
+
 from releaser.adapters.builders import Output, StepFailed, instructions
 
 DOCKERFILE = """\
@@ -52,6 +54,34 @@ def test_what_failed_is_told_with_its_place(tmp_path: Path) -> None:
         "no rule",
         "returned a non-zero code: 2",
     ]
+
+
+FAILED = """\
+#5 [build 3/4] RUN make && make install
+#5 0.077 no rule
+#5 ERROR: exit code: 2
+------
+ > [build 3/4] RUN make && make install:
+0.077 no rule
+------
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "place"),
+    [
+        (FAILED, ["Dockerfile:5 >>> RUN make && make install"]),
+        (f"{FAILED}   5 | >>> RUN make && make install\n", []),  # a newer BuildKit
+    ],
+)
+def test_buildkits_failure_has_its_place_once(tmp_path: Path, output: str, place: list[str]) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(DOCKERFILE)
+    written = Output(StringIO(), lambda line: None)
+    written.write(output)
+    told = StepFailed("").told(path, written).splitlines()
+    assert [line for line in told if line.startswith("Dockerfile:")] == place
+    assert "0.077 no rule" in told
 
 
 def test_a_dockerfile_that_is_refused_as_a_whole_has_no_place(tmp_path: Path) -> None:
