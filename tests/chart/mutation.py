@@ -225,11 +225,21 @@ def explained() -> dict[str, str]:
     return {entry["mutant"]: entry["why"] for entry in listed}
 
 
+def kept(log: Path, chosen: list[Mutant]) -> dict[Mutant, Outcome]:
+    """Those of a run before that no later test can change: what a test noticed, and what doesn't render."""
+    known = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        outcome = next((each for each in (Outcome.NOTICED, Outcome.STILLBORN) if line.startswith(each.value)), None)
+        if outcome is not None:
+            known[line.removeprefix(f"{outcome.value:15} ")] = outcome
+    return {mutant: known[str(mutant)] for mutant in chosen if str(mutant) in known}
+
+
 def helm(home: Path) -> Helm:
     return Helm(str(os.environ.get("HELM") or Tools(Process(Recorder())).path("helm")), home)
 
 
-def report(outcomes: dict[Mutant, Outcome], seconds: float) -> str:
+def report(outcomes: dict[Mutant, Outcome], seconds: float, *, kept: int = 0) -> str:
     counts = {outcome: sum(each is outcome for each in outcomes.values()) for outcome in Outcome}
     lived = counts[Outcome.NOTICED] + counts[Outcome.SURVIVED]
     why = explained()
@@ -243,7 +253,8 @@ def report(outcomes: dict[Mutant, Outcome], seconds: float) -> str:
         [
             "# What the chart's tests notice",
             "",
-            f"`make mutation`, {day}, {seconds / 60:.0f} min on {os.cpu_count()} cores.",
+            f"`make mutation`, {day}, {seconds / 60:.0f} min on {os.cpu_count()} cores"
+            f"{f', {kept} mutants of them in a run before' if kept else ''}.",
             "",
             f"Of {len(outcomes)} mutants {counts[Outcome.STILLBORN]} don't render. Of the other {lived} the tests "
             f"notice {counts[Outcome.NOTICED]}: {100 * counts[Outcome.NOTICED] / max(lived, 1):.1f} %.",
@@ -260,6 +271,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chart.mutation", description="Do the chart's tests notice?")
     parser.add_argument("--report", type=Path, help="where to write the report (default: standard output)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth mutant")
+    parser.add_argument(
+        "--after", type=Path, metavar="LOG", help="keep what this output of an earlier run tells as noticed"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
     options = parser.parse_args()
     began = time.monotonic()
@@ -269,10 +283,13 @@ def main() -> int:
         if suite.notices(CHART):
             raise SystemExit("the tests fail before anything is broken: make test-fast")
         chosen = mutants()[:: options.every]
-        for mutant, outcome in zip(chosen, pool.map(lambda each: try_out(each, runner, suite), chosen), strict=True):
+        outcomes.update(kept(options.after, chosen) if options.after else {})
+        left = [each for each in chosen if each not in outcomes]
+        for mutant, outcome in zip(left, pool.map(lambda each: try_out(each, runner, suite), left), strict=True):
             outcomes[mutant] = outcome
             print(f"{outcome.value:15} {mutant}", flush=True)  # noqa: T201
-    text = report(outcomes, time.monotonic() - began)
+    ordered = {mutant: outcomes[mutant] for mutant in chosen}
+    text = report(ordered, time.monotonic() - began, kept=len(chosen) - len(left))
     if options.report:
         options.report.write_text(text, encoding="utf-8")
     else:

@@ -161,7 +161,8 @@ BROKEN = [
     pytest.param({"secret": {"create": False}}, "set secret.existingSecret, or secret.create to true", id="no Secret"),
     pytest.param(
         {"secret": {"create": False, "existingSecret": "mine", "secretKey": "sixteen-letters!"}},
-        "secret.secretKey is given but secret.create is false",
+        "secret.secretKey is given but secret.create is false, so nothing would use it: put the key into your own "
+        "Secret, or set secret.create to true",
         id="a key for no Secret",
     ),
 ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,18 @@ def test_a_secret_of_ones_own_is_used_and_none_is_made(render: Render) -> None:
 
 def test_one_pod_has_no_disruption_budget_that_would_block_every_drain(render: Render) -> None:
     assert render(sets={"replicaCount": 1}).of("PodDisruptionBudget") == []
+
+
+@pytest.mark.parametrize("values", CI_VALUES, ids=lambda path: path.stem)
+def test_every_object_has_a_name(render: Render, values: Path) -> None:
+    """Schemas let one without pass: the API server can make them."""
+    assert [each for each in render(values).objects if not each["metadata"].get("name")] == []
+
+
+def test_a_name_is_cut_only_where_it_is_too_long(render: Render) -> None:
+    longest, too_long = (render(release="r" * length).one("Service")["metadata"]["name"] for length in (51, 52))
+    assert longest == f"{'r' * 51}-flask-hello" and len(longest) == 63
+    assert len(too_long) == 63 and re.fullmatch("r{52}-f-[0-9a-f]{8}", too_long)
 
 
 @pytest.mark.parametrize("release", ["flask-hello", "r" * 53, "a-flask-hello-b", "x"])

@@ -42,6 +42,7 @@ def rendered_beside(render: Render, *objects: Object) -> Rendered:
 def test_settings_that_a_replica_set_needs_stay_as_they_are(render: Render) -> None:
     rendered = rendered_beside(render, settings(OLD, DATA), replica_set(OLD))
     [old] = kept(rendered)
+    assert (old["apiVersion"], old["kind"]) == ("v1", "ConfigMap")
     assert (old["metadata"]["name"], old["data"], old["immutable"]) == (OLD, DATA, True)
     assert old["metadata"]["labels"] == rendered.one("Service")["metadata"]["labels"]
 

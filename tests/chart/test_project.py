@@ -148,7 +148,7 @@ def test_the_table_of_patches_is_that_of_the_tests() -> None:
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
-        ({}, "port-forward service/hello-flask-hello 8080:80"),
+        ({}, "port-forward service/hello-flask-hello 8080:80\n              then http://127.0.0.1:8080/"),
         ({"service.type": "NodePort", "service.nodePort": 30007}, "http://NODE:30007/"),
         ({"service.type": "NodePort"}, "PORT (kubectl get service)"),
         ({"service.type": "LoadBalancer"}, "kubectl --namespace default get service hello-flask-hello"),
@@ -160,7 +160,10 @@ def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], sa
     assert says in notes
     assert "helm test hello --namespace default" in notes
     assert "kubectl --namespace default rollout status deployment/hello-flask-hello" in notes
-    assert "helm rollback hello REVISION --namespace default" in notes
+    assert (
+        "helm history hello --namespace default\n              helm rollback hello REVISION --namespace default"
+        in notes
+    )
     assert re.search(
         "helm uninstall leaves the pods of helm test.*\n *kubectl --namespace default delete pod"
         " --selector app.kubernetes.io/instance=hello",
@@ -172,6 +175,7 @@ def test_notes_say_how_to_reach_the_service(helm: Helm, sets: dict[str, Any], sa
     ("values", "says", "silent"),
     [
         ("default-values", "The key that signs cookies was made at random", "told to fail on purpose"),
+        ("default-values", "get secret hello-flask-hello --output yaml", "told to fail on purpose"),
         (
             "single-values",
             "It is told to fail on purpose: faults.crashAfterSeconds, faults.latencySeconds",
