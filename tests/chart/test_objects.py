@@ -209,6 +209,12 @@ def test_every_object_has_a_name(render: Render, values: Path) -> None:
     assert [each for each in render(values).objects if not each["metadata"].get("name")] == []
 
 
+@every_values
+def test_what_pods_write_is_bounded(render: Render, values: Path | None) -> None:
+    volumes = [volume for spec in render(values).pod_specs for volume in spec.get("volumes", [])]
+    assert [volume for volume in volumes if not volume.get("emptyDir", {"sizeLimit": "-"}).get("sizeLimit")] == []
+
+
 def test_a_name_is_cut_only_where_it_is_too_long(render: Render) -> None:
     longest, too_long = (render(release="r" * length).one("Service")["metadata"]["name"] for length in (51, 52))
     assert longest == f"{'r' * 51}-flask-hello" and len(longest) == 63
