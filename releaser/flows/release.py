@@ -24,7 +24,6 @@ from releaser.models import (
     PodsChanged,
     Revision,
     Rollout,
-    Snapshot,
     Verdict,
 )
 from releaser.rollout import Judge
@@ -112,16 +111,13 @@ def follow(target: Target, image: Image | None = None, probing: Probing | None =
         rollout = Rollout(Phase.PROGRESSING, "waiting for the Deployment")
         deadline = target.environment.deadline_seconds
         problems: tuple[PodProblem, ...] = ()
-        removed: set[str] = set()
+        replaced = _Replaced(target)
         for snapshot in target.cluster.snapshots(target.namespace, target.release, deadline):
             target.still_ours()
             rollout = judge.judge(snapshot)
             target.reporter.emit(PodsChanged(rollout.summary, rollout.pods, time.monotonic() - started))
             running.detail = rollout.summary
-            if rollout.phase is Phase.COMPLETE and (foreign := _edited(snapshot)):
-                _replace(target, foreign - removed)
-                removed |= foreign
-            elif rollout.phase is not Phase.PROGRESSING:
+            if rollout.phase is Phase.FAILED or (rollout.phase is Phase.COMPLETE and replaced.done()):
                 break
             if problems := lost_requests(target, probing):
                 break
@@ -137,15 +133,26 @@ def follow(target: Target, image: Image | None = None, probing: Probing | None =
     return problems
 
 
-def _edited(snapshot: Snapshot) -> set[str]:
-    return {pod.name for pod in snapshot.pods if pod.edited and not pod.terminating}
+class _Replaced:
+    """Pods into which `releaser dev` wrote code run another thing than their image: once all else is complete, they are
+    removed, and as many others have to be ready."""
 
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._wanted = 0
+        self._removed: set[str] = set()
 
-def _replace(target: Target, pods: set[str]) -> None:
-    """Pods into which `releaser dev` wrote code run another thing than their image."""
-    for pod in sorted(pods):
-        target.reporter.emit(Note(f"pod {pod} has code that its image hasn't got (releaser dev): it is replaced"))
-        target.cluster.remove_pod(target.namespace, pod)
+    def done(self) -> bool:
+        """Asked anew, since a rollout's news may be older than its pods."""
+        target = self._target
+        pods = [pod for pod in target.cluster.pods(target.namespace, target.release) if not pod.terminating]
+        edited = {pod.name for pod in pods if pod.edited}
+        self._wanted = max(self._wanted, len(pods)) if edited else self._wanted
+        for name in sorted(edited - self._removed):
+            target.reporter.emit(Note(f"pod {name} has code that its image hasn't got (releaser dev): it is replaced"))
+            target.cluster.remove_pod(target.namespace, name)
+        self._removed |= edited
+        return not edited and sum(pod.ready for pod in pods) >= self._wanted
 
 
 def _test(target: Target) -> tuple[PodProblem, ...]:

@@ -13,7 +13,7 @@ from releaser.flows.guard import Consent
 from releaser.flows.look import show_history
 from releaser.flows.release import locked
 from releaser.interrupts import Interrupted
-from releaser.models import Developed, Image, Note, Snapshot, Verdict
+from releaser.models import Developed, Image, Note, PodState, Snapshot, Verdict
 from tests.fakes import FakeContainers
 from tests.unit.conftest import Bench
 from tests.unit.test_render_history import shown
@@ -211,18 +211,26 @@ def test_a_release_replaces_pods_that_were_written_to(
     bench: Bench, yes: Consent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if nothing but that is to be done: they don't run what their image has."""
-    ordinary = bench.cluster.snapshots
+    snapshots, pods = bench.cluster.snapshots, bench.cluster.pods
+    looks = 0
 
-    def snapshots(namespace: str, release: str, deadline: float) -> Iterator[Snapshot]:
-        *coming, last = ordinary(namespace, release, deadline)
-        yield from coming
-        edited = replace(last, pods=tuple(replace(pod, edited=True) for pod in last.pods))
-        yield from (edited, edited)  # news of the removal takes a moment
-        yield last
+    def more_snapshots(namespace: str, release: str, deadline: float) -> Iterator[Snapshot]:
+        *coming, last = snapshots(namespace, release, deadline)
+        yield from [*coming, *[last] * 5]  # news of the pods takes a moment
 
-    monkeypatch.setattr(bench.cluster, "snapshots", snapshots)
+    def pods_by_and_by(namespace: str, release: str) -> tuple[PodState, ...]:
+        nonlocal looks
+        looks += 1
+        [pod] = pods(namespace, release)
+        edited = replace(pod, edited=True)
+        leaving, coming = replace(edited, terminating=True), replace(pod, name="web-1-b", ready=False)
+        return {1: (edited,), 2: (edited,), 3: (leaving,), 4: (leaving, coming)}.get(looks, (pod,))
+
+    monkeypatch.setattr(bench.cluster, "snapshots", more_snapshots)
+    monkeypatch.setattr(bench.cluster, "pods", pods_by_and_by)
     deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert bench.cluster.removed == ["web-1-a"]
+    assert looks >= 5
     assert show_history(bench.target("dev")).revisions[0].verdict is Verdict.GOOD
 
 
