@@ -37,7 +37,7 @@ def tool(name: str) -> Path:
     return tools().path(name)
 
 
-def circumstances(cluster: Cluster, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+def circumstances(cluster: Cluster | None, more: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Date, machine and versions. `more` names the versions of what is measured besides releaser."""
     found = tools().find("helm")
     return {
@@ -51,7 +51,7 @@ def circumstances(cluster: Cluster, more: Mapping[str, str] | None = None) -> di
         "versions": {
             "releaser": f"{__version__} ({_commit()})",
             "python": platform.python_version(),
-            "kubernetes": cluster.version(),
+            "kubernetes": cluster.version() if cluster else "",
             "helm": found.version if found else "",
             **(more or {}),
         },

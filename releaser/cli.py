@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from releaser import __version__
-from releaser.console import Output, Printer
-from releaser.errors import EnvironmentUnfit, ReleaserError
+from releaser.console import Form, Output, Printer
+from releaser.errors import EnvironmentUnfit, InvalidInput, ReleaserError
 from releaser.interrupts import Interrupted, install
 
 if TYPE_CHECKING:
@@ -189,12 +189,38 @@ def load(env: EnvironmentName) -> None:
 
 
 @app.command()
-def lint() -> None:
+def lint(
+    chart: Annotated[
+        Path | None, typer.Argument(metavar="[CHART]", help="Any chart's directory. Default: the project's chart.")
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend, and show it.")] = False,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--diff", metavar="ENV ENV", help="Show instead what two environments render differently."),
+    ] = None,
+    base: Annotated[
+        str, typer.Option("--base", metavar="REF", help="What the chart's version is compared with. Default: main.")
+    ] = "",
+    form: Annotated[Form, typer.Option("--format", help="Form of the findings.")] = Form.TEXT,
+) -> None:
     """Check chart and every environment; all findings at once."""
+    from releaser.flows.contrast import contrast
+    from releaser.flows.lint import Scope
+    from releaser.flows.lint import fix as fix_flow
     from releaser.flows.lint import lint as flow
+    from releaser.settings import chart_alone
 
-    project = _session.project
-    _session.printer.result(flow(project, project.environments, _session.wiring.charts, _session.printer))
+    project, wiring = chart_alone(chart.resolve()) if chart else _session.project, _session.wiring
+    if diff is not None:
+        one, other = (project.environment(each) for each in diff)
+        _session.printer.result(contrast(project, one, other, wiring.charts))
+        return
+    fixed = fix_flow(project, project.environments, wiring.charts) if fix else ()
+    scope = Scope(repository=wiring.repository(project.chart), base=base)
+    linted = replace(flow(project, project.environments, wiring.charts, _session.printer, scope), fixed=fixed)
+    _session.printer.linted(linted, form)
+    if linted.errors:
+        raise typer.Exit(InvalidInput.exit_code)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from releaser.errors import LintFailed, ReleaseFailed, ReleaseNotRestored, Relea
 from releaser.models import (
     CommandRan,
     Event,
+    Linted,
     Note,
     PodsChanged,
     PodState,
@@ -29,7 +30,7 @@ from releaser.models import (
     StepProgressed,
     StepStarted,
 )
-from releaser.render import duration, rendered, shown_finding
+from releaser.render import duration, rendered, shown_findings
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -46,6 +47,15 @@ STALE_SECONDS = 3.0
 class Output(StrEnum):
     TEXT = "text"
     JSON = "json"
+
+
+class Form(StrEnum):
+    """For whom findings are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
 
 
 class Printer:
@@ -83,6 +93,19 @@ class Printer:
             for part in rendered(result):
                 self._text(part, self._stdout)
 
+    def linted(self, linted: Linted, form: Form) -> None:
+        """Print findings, for people or for other programs."""
+        from releaser.lint import formats
+
+        with self._lock:
+            self._progress.close()
+            if form is Form.TEXT and self._output is Output.TEXT:
+                for part in rendered(linted):
+                    self._text(part, self._stdout)
+                return
+            writers = {Form.GITHUB: formats.as_github, Form.SARIF: formats.as_sarif}
+            print(writers.get(form, formats.as_json)(linted), file=self._stdout)
+
     def close(self) -> None:
         """No more progress: leave the terminal as it was."""
         with self._lock:
@@ -110,8 +133,8 @@ class Printer:
                 print(json.dumps({**document, "exit_code": error.exit_code}, default=_plain), file=self._stderr)
                 return
             if isinstance(error, LintFailed):
-                for finding in error.findings:
-                    self._text(shown_finding(finding), self._stderr)
+                for part in shown_findings(error.findings):
+                    self._text(part, self._stderr)
             self._text(_styled("error: ", "bold red", error.message), self._stderr)
             for line in error.detail.splitlines():
                 self._text(f"  {line}", self._stderr)

@@ -108,10 +108,10 @@ def _may_switch(value: Leaf) -> bool:
 
 def _tries(values: Values) -> Iterator[tuple[Address, list[Leaf]]]:
     for path, value in _value_leaves(values, ()):
-        yield path, _others(value)
+        yield path, alternatives(value)
 
 
-def _others(value: Leaf) -> list[Leaf]:
+def alternatives(value: Leaf) -> list[Leaf]:
     """What is tried instead, of the same type; then what is nothing, since templates ask for that."""
     if isinstance(value, bool):
         return [not value]

@@ -4,8 +4,9 @@ by what people call them. No I/O."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from releaser.errors import UsageError
@@ -30,16 +31,26 @@ def documents(manifest: str, namespace: str, only: str = "") -> tuple[Document, 
     """
     found: list[Document] = []
     for text in SEPARATOR.split(manifest):
-        source = _SOURCE.search(text)
+        source = SOURCE.search(text)
         path = source[1] if source else ""
-        for one in parse_manifest(text, namespace) if only in ("", path) else ():
-            rank = sum((each.source, each.object.kind) == (path, one.kind) for each in found)
-            found.append(Document(path, rank, one, text))
+        objects = parse_manifest(text, namespace) if only in ("", path) else ()
+        found += ranked([Document(path, 0, one, text) for one in objects], found)
     return tuple(found)
 
 
+def ranked(new: Sequence[Document], before: Sequence[Document]) -> list[Document]:
+    """The documents with their ranks behind those before."""
+    counts = Counter((each.source, each.object.kind) for each in before)
+    found = []
+    for each in new:
+        key = (each.source, each.object.kind)
+        found.append(replace(each, rank=counts[key]))
+        counts[key] += 1
+    return found
+
+
 SEPARATOR = re.compile(r"(?m)^---[^\S\n]*$")
-_SOURCE = re.compile(r"(?m)^# Source: [^/\n]+/(\S+)")
+SOURCE = re.compile(r"(?m)^# Source: [^/\n]+/(\S+)")
 
 
 def counterpart(wanted: Document, others: Sequence[Document]) -> Document | None:

@@ -358,18 +358,42 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """One thing that lint found. `line` and `column` count from 1; 0 means that the place isn't known."""
+    """One thing that lint found. `line` and `column` count from 1; 0 means that the place isn't known.
+
+    `rule` is LAYER/NAME and explained in docs/rules.md; `object` is the rendered object that shows it, as kubectl's
+    users say it, empty where a file shows it; `fix` tells what to do."""
 
     file: str
     line: int
     column: int
-    layer: str
+    rule: str
     severity: Severity
     message: str
+    fix: str = ""
+    object: str = ""
 
     @property
     def place(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+
+    @property
+    def layer(self) -> str:
+        return self.rule.partition("/")[0]
+
+    @property
+    def link(self) -> str:
+        """The rule's page: a heading of docs/rules.md."""
+        return f"docs/rules.md#{self.rule.replace('/', '')}"
+
+
+@dataclass(frozen=True)
+class FieldPair:
+    """A field that two renderings of one object have differently; Mark texts stand for what is absent or hidden."""
+
+    object: str
+    address: str
+    one: Any
+    other: Any
 
 
 # -- what commands return ----------------------------------------------------------------------------------------------
@@ -413,14 +437,39 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """A file that lint has mended, with what changed as a unified diff."""
+
+    file: str
+    diff: str
+
+
+@dataclass(frozen=True)
 class Linted:
+    """`waived` are findings that a waiver covers; `unchecked` are kinds of objects that have no schema here."""
+
     findings: tuple[Finding, ...]
     environments: tuple[str, ...]
     elapsed_seconds: float
+    chart: str = ""
+    waived: tuple[Finding, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         return tuple(f for f in self.findings if f.severity is Severity.ERROR)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What two environments' rendered objects have differently: fields, and objects that only one has."""
+
+    one: str
+    other: str
+    fields: tuple[FieldPair, ...]
+    only_one: tuple[str, ...]
+    only_other: tuple[str, ...]
 
 
 @dataclass(frozen=True)

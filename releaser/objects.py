@@ -98,6 +98,12 @@ def parse_manifest(text: str, namespace: str) -> tuple[KubeObject, ...]:
         documents = [document for document in yaml.load_all(text, _loader()) if document is not None]
     except yaml.YAMLError as exc:
         raise InvalidInput(f"While reading a manifest: {exc}") from exc
+    except RecursionError:
+        deep = True
+    else:
+        deep = _levels(documents) > _MOST_LEVELS
+    if deep:
+        raise InvalidInput(f"While reading a manifest: it is nested more than {_MOST_LEVELS} levels deep")
     return tuple(_object(body, namespace) for document in documents for body in _items(document))
 
 
@@ -106,7 +112,7 @@ def _loader() -> Any:
     """YAML as Helm reads it: without YAML 1.1's dates and base 60, which would turn texts into something else."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, where it is there
         pass
 
     changed = (":timestamp", ":int", ":float")
@@ -160,6 +166,18 @@ def _items(document: Any) -> list[Any]:
     if isinstance(document, dict) and str(document.get("kind", "")).endswith("List") and "items" in document:
         return list(document["items"] or [])
     return [document]
+
+
+_MOST_LEVELS = 200
+
+
+def _levels(value: Any) -> int:
+    """How deeply maps and lists are nested, as far as it matters."""
+    level, count = [value], 0
+    while level and count <= _MOST_LEVELS:
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level, count = [child for children in inner for child in children], count + 1
+    return count
 
 
 def _object(body: Any, namespace: str) -> KubeObject:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from releaser import models, origin, plans
@@ -21,12 +22,34 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
 
 
-def shown_finding(finding: models.Finding) -> RenderableType:
-    styles = {models.Severity.ERROR: "red", models.Severity.WARNING: "yellow", models.Severity.INFO: "cyan"}
+_SEVERITY_STYLES = {
+    models.Severity.ERROR: "bold red",
+    models.Severity.WARNING: "yellow",
+    models.Severity.INFO: "cyan",
+}
+
+
+def shown_findings(findings: Sequence[models.Finding]) -> list[RenderableType]:
+    """By file, at 80 columns, each below its place; what to do stands below the last in a row of one rule."""
     from rich.text import Text
 
-    return Text.assemble(
-        f"{finding.place}: ", (finding.severity, styles[finding.severity]), f" [{finding.layer}] {finding.message}"
+    lines: list[RenderableType] = []
+    for index, finding in enumerate(findings):
+        after = findings[index + 1] if index + 1 < len(findings) else None
+        if index and findings[index - 1].file != finding.file:
+            lines.append("")
+        apart = "  " if len(f"{finding.place}  {finding.severity}  {finding.rule}") <= _WIDTH else "\n    "
+        severity = (finding.severity.value, _SEVERITY_STYLES[finding.severity])
+        lines.append(Text.assemble((finding.place, "bold"), apart, severity, "  ", (finding.rule, "dim")))
+        lines += _wrapped(finding.message, "    ")
+        if finding.fix and (after is None or (after.file, after.rule) != (finding.file, finding.rule)):
+            lines += [Text(line, style="green") for line in _wrapped(f"-> {finding.fix}", "    ")]
+    return lines
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -53,12 +76,43 @@ def _loaded(loaded: models.Loaded) -> list[RenderableType]:
 
 
 def _linted(linted: models.Linted) -> list[RenderableType]:
-    counts = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
-    environments = ", ".join(linted.environments)
-    return [
-        *map(shown_finding, linted.findings),
-        f"lint: {counts} in chart and {environments} ({duration(linted.elapsed_seconds)})",
+    counts = [
+        _count(sum(each.severity is severity for each in linted.findings), severity.value)
+        for severity in models.Severity
     ]
+    lines: list[RenderableType] = [line for each in linted.fixed for line in each.diff.splitlines()]
+    lines += [f"mended {_count(len(linted.fixed), 'file')}", ""] if linted.fixed else []
+    lines += shown_findings(linted.findings)
+    lines += [""] if linted.findings else []
+    looked = f"{linted.chart} with " + ", ".join(linted.environments) if linted.environments else linted.chart
+    lines += _wrapped(f"lint: {', '.join(counts)} in {looked} ({duration(linted.elapsed_seconds)})", "")
+    if linted.waived:
+        lines.append(f"{_count(len(linted.waived), 'finding')} waived")
+    if linted.unchecked:
+        lines += _wrapped(f"without a schema here, so not checked against one: {', '.join(linted.unchecked)}", "")
+    return lines
+
+
+def _contrast(contrast: models.Contrast) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for name in dict.fromkeys(each.object for each in contrast.fields):
+        lines.append(_fit(name, _WIDTH))
+        lines += [
+            line
+            for each in contrast.fields
+            if each.object == name
+            for line in _pair(each.address, contrast.one, each.one, contrast.other, each.other)
+        ]
+    lines += [f"only {contrast.one}: {ref}" for ref in contrast.only_one]
+    lines += [f"only {contrast.other}: {ref}" for ref in contrast.only_other]
+    return lines or [f"{contrast.one} and {contrast.other} render the same"]
+
+
+def _pair(address: str, one: str, mine: object, other: str, its: object) -> list[str]:
+    width = max(len(one), len(other))
+    values = ((one, mine), (other, its))
+    told = [f"    {name:<{width}}  {_fit(_shown(value), _WIDTH - 6 - width)}" for name, value in values]
+    return [f"  {_fit(address, _WIDTH - 2)}", *told]
 
 
 def _packaged(packaged: models.Packaged) -> list[RenderableType]:
@@ -353,6 +407,7 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Built: _built,
     models.Loaded: _loaded,
     models.Linted: _linted,
+    models.Contrast: _contrast,
     models.Packaged: _packaged,
     models.Pushed: _pushed,
     models.Deployed: _deployed,

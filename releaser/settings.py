@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from releaser.errors import InvalidInput, UsageError
-from releaser.located import Located, did_you_mean, load_mapping
+from releaser.located import Address, Located, did_you_mean, load_mapping
 
 FILE = "releaser.yaml"
 
@@ -23,6 +25,7 @@ image: regex('^[a-z0-9]+([._/:-][a-z0-9]+)*$', name='image repository', required
 dockerfile: str(required=False)
 dev: include('dev', required=False)
 environments: map(include('environment'), key=regex('^[a-z]([a-z0-9-]*[a-z0-9])?$', name='name'), required=False)
+lint: include('lint', required=False)
 ---
 environment:
   context: str(required=False)
@@ -52,13 +55,29 @@ probe:
   ratePerSecond: num(min=0, max=1000, required=False, none=False)
   path: regex('^/[!-~]*$', name='path that starts with /', required=False, none=False)
   failureBudget: int(min=0, required=False)
+---
+lint:
+  kubernetes: regex('^1[.][0-9]+$', name='minor version of Kubernetes, in quotes', required=False)
+  waivers: list(include('waiver'), required=False, none=False)
+---
+waiver:
+  rule: str(min=1)
+  where: str(min=1, required=False)
+  reason: str(min=1)
+  expires: day()
 """
-_KEYS = ("release", "chart", "image", "dockerfile", "dev", "environments")
-_DEV_KEYS = ("values", "live")
-_LIVE_KEYS = ("from", "to", "files")
-_ENVIRONMENT_KEYS = ("context", "namespace", "delivery", "registry", "protected", "deadlineSeconds", "probe")
-_REGISTRY_KEYS = ("repository", "plainHttp", "pullSecret", "createPullSecret")
-_PROBE_KEYS = ("ratePerSecond", "path", "failureBudget")
+_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): ("release", "chart", "image", "dockerfile", "dev", "environments", "lint"),
+    ("dev",): ("values", "live"),
+    ("dev", "live"): ("from", "to", "files"),
+    ("environments", "*"): (
+        *("context", "namespace", "delivery", "registry", "protected", "deadlineSeconds", "probe"),
+    ),
+    ("environments", "*", "registry"): ("repository", "plainHttp", "pullSecret", "createPullSecret"),
+    ("environments", "*", "probe"): ("ratePerSecond", "path", "failureBudget"),
+    ("lint",): ("kubernetes", "waivers"),
+    ("lint", "waivers", "*"): ("rule", "where", "reason", "expires"),
+}
 
 
 class Delivery(StrEnum):
@@ -128,6 +147,27 @@ class LiveCode:
 
 
 @dataclass(frozen=True)
+class Waiver:
+    """Findings that are known and borne: of a rule, and where `where` is given only in files or on objects that it
+    matches. It ends with the day `expires`; `line` and `column` are where it stands in releaser.yaml."""
+
+    rule: str
+    where: str
+    reason: str
+    expires: date
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True)
+class LintSettings:
+    """`kubernetes` is the minor version of the target clusters, as 1.35; empty: the newest that is known."""
+
+    kubernetes: str = ""
+    waivers: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True)
 class Project:
     """A directory with a chart, a Dockerfile and values-ENV.yaml files."""
 
@@ -140,6 +180,7 @@ class Project:
     dev_values: dict[str, Any] = field(default_factory=dict)
     """Over an environment's own while `releaser dev` runs."""
     live_code: LiveCode | None = None
+    lint: LintSettings = LintSettings()
 
     def environment(self, name: str) -> Environment:
         """Raises UsageError that names the known ones."""
@@ -186,7 +227,31 @@ def load_project(root: Path) -> Project:
         environments=tuple(_environment(name, file, release, settings.get(name) or {}) for name, file in files.items()),
         dev_values=(given.get("dev") or {}).get("values") or {},
         live_code=_live_code(located, root),
+        lint=_lint(located),
     )
+
+
+def chart_alone(chart: Path) -> Project:
+    """Any chart, without environments: for lint. Raises InvalidInput where there is none."""
+    if not (chart / "Chart.yaml").is_file():
+        raise InvalidInput(f"{chart} is not a chart: it has no Chart.yaml", hint="name the directory of a chart")
+    root = Path.cwd() if chart.is_relative_to(Path.cwd()) else chart.parent
+    return Project(root, chart.name, chart, chart.name, root / "Dockerfile", ())
+
+
+def _lint(located: Located) -> LintSettings:
+    given = located.data.get("lint") or {}
+    waivers = tuple(
+        Waiver(
+            each["rule"],
+            each.get("where", ""),
+            each["reason"],
+            each["expires"],
+            *located.position(("lint", "waivers", index)),
+        )
+        for index, each in enumerate(given.get("waivers") or ())
+    )
+    return LintSettings(given.get("kubernetes", ""), waivers)
 
 
 def _live_code(located: Located, root: Path) -> LiveCode | None:
@@ -268,25 +333,9 @@ def _only_chart(root: Path) -> Path:
 
 def _validate(located: Located) -> None:
     # yamale's own errors carry no line and no suggestion: unknown keys are reported first, with both.
-    for key in located.data:
-        _require_known(located, (key,), _KEYS)
-    dev = located.data.get("dev")
-    for key in dev if isinstance(dev, dict) else ():
-        _require_known(located, ("dev", key), _DEV_KEYS)
-    live = dev.get("live") if isinstance(dev, dict) else None
-    for key in live if isinstance(live, dict) else ():
-        _require_known(located, ("dev", "live", key), _LIVE_KEYS)
-    environments = located.data.get("environments")
-    if isinstance(environments, dict):
-        for name, settings in environments.items():
-            for key in settings if isinstance(settings, dict) else ():
-                _require_known(located, ("environments", name, key), _ENVIRONMENT_KEYS)
-            probe = settings.get("probe") if isinstance(settings, dict) else None
-            for key in probe if isinstance(probe, dict) else ():
-                _require_known(located, ("environments", name, "probe", key), _PROBE_KEYS)
-            registry = settings.get("registry") if isinstance(settings, dict) else None
-            for key in registry if isinstance(registry, dict) else ():
-                _require_known(located, ("environments", name, "registry", key), _REGISTRY_KEYS)
+    for pattern, known in _KEYS.items():
+        for address in _matching(located.data, pattern):
+            _require_known(located, address, known)
 
     import yamale  # imported here: --help and --version don't need it
 
@@ -297,10 +346,22 @@ def _validate(located: Located) -> None:
         raise InvalidInput(f"While reading {lines[0]}", detail="\n".join(lines[1:]))
 
 
-def _require_known(located: Located, address: tuple[str, ...], known: tuple[str, ...]) -> None:
-    if address[-1] not in known:
+def _matching(value: Any, pattern: tuple[str, ...]) -> Iterator[Address]:
+    """The address of every key in the mappings that the pattern leads to, in which `*` is any key or item."""
+    if not pattern:
+        yield from ((key,) for key in value) if isinstance(value, dict) else ()
+        return
+    children = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    for key, child in children:
+        if pattern[0] in ("*", key):
+            yield from ((key, *rest) for rest in _matching(child, pattern[1:]))
+
+
+def _require_known(located: Located, address: Address, known: tuple[str, ...]) -> None:
+    key = str(address[-1])
+    if key not in known:
         raise InvalidInput(
-            f'While reading {located.place(address)}: unknown key "{address[-1]}"{did_you_mean(address[-1], known)}',
+            f'While reading {located.place(address)}: unknown key "{key}"{did_you_mean(key, known)}',
             hint=f"known keys here: {', '.join(known)}",
         )
 

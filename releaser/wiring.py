@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from releaser.flows.ports import Containers, Drafts, Images, Saves, Shelf, Store
     from releaser.flows.target import Target, Workshop
     from releaser.flows.up import Machine
-    from releaser.lint.helm import Charts
+    from releaser.lint.subject import Charts, Repository
     from releaser.models import Source
 
 
@@ -51,8 +51,14 @@ class Wiring:
     @cached_property
     def charts(self) -> Charts:
         from releaser.adapters.helm import Helm
+        from releaser.adapters.renderings import KeptRenderings
 
-        return Helm(self.process, self.tools)
+        return KeptRenderings(Helm(self.process, self.tools), self.tools)
+
+    def repository(self, directory: Path) -> Repository:
+        from releaser.adapters.git import GitRepository
+
+        return GitRepository(self.process, directory)
 
     def archives(self, *, plain_http: bool = False) -> Archives:
         from releaser.adapters.archives import ChartArchives

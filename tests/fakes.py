@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from releaser.adapters.node import InNodes
 from releaser.errors import EnvironmentUnfit, InvalidInput, Refused, ReleasePending
 from releaser.expected import keep, replacement
 from releaser.incident import Incident
@@ -486,24 +487,10 @@ class FakeImages(FakeShelf):
         return "{}\n"
 
 
-class FakeNode(FakeShelf):
-    pulled = False
-
+class FakeNode(FakeShelf, InNodes):
     def __init__(self) -> None:
         super().__init__("Minikube fake")
         self.loads = 0
-
-    def named(self, image: Image) -> Image:
-        return image
-
-    def pull_secrets(self, release: str) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, namespace: str, release: str) -> None:
-        """Nothing is pulled."""
-
-    def clear(self, namespace: str, release: str) -> None:
-        """Nothing was made."""
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         return tuple(self.images.get(ref, "") for ref in refs)
@@ -570,17 +557,26 @@ class FakeRegistry(FakeNode):
 class FakeCharts:
     """A chart that renders with any values, unless told otherwise."""
 
-    def __init__(self, lint_output: str = "", template_error: str = "") -> None:
+    def __init__(self, lint_output: str = "", template_error: str = "", manifest: str = "") -> None:
         self.lint_output = lint_output
         self.template_error = template_error
+        self.manifest = manifest
 
-    def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str:
+    def template(
+        self, release: str, namespace: str, chart: Path, values_file: Path | None, kubernetes: str = ""
+    ) -> str:
         if self.template_error:
             raise InvalidInput("While running helm template: chart or values were refused", detail=self.template_error)
-        return ""
+        return self.manifest
 
-    def lint(self, chart: Path, values_file: Path | None) -> str:
+    def lint(self, chart: Path, values_file: Path | None, kubernetes: str = "") -> str:
         return self.lint_output
+
+    def draft(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        return self.template(release, namespace, chart, None)
+
+    def unparsed(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        return self.manifest
 
 
 class FakeIncidents:

@@ -88,8 +88,7 @@ def registry(directory: Path, host: str) -> Iterator[Served]:
         way.server_close()
         served.terminate()
         served.wait(_SECONDS)
-        for path in (trusted / "ca.crt",):
-            path.unlink(missing_ok=True)
+        (trusted / "ca.crt").unlink(missing_ok=True)
         if trusted.exists():
             trusted.rmdir()
 

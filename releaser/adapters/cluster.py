@@ -149,16 +149,12 @@ class Cluster:
 
     def entries(self, namespace: str, release: str) -> dict[int, str]:
         """The ledger's entries by revision number; empty when there is no ledger."""
-        with self._asking("reading the ledger"):
-            try:
-                found = self._core.read_namespaced_config_map(
-                    _ledger(release), namespace, _request_timeout=_REQUEST_SECONDS
-                )
-            except ApiException as exc:
-                if exc.status == 404:
-                    return {}
-                raise
-        return {int(key[1:]): text for key, text in (found.data or {}).items() if key[1:].isdigit()}
+        with self._asking("reading the ledger"), tolerating(404):
+            found = self._core.read_namespaced_config_map(
+                _ledger(release), namespace, _request_timeout=_REQUEST_SECONDS
+            )
+            return {int(key[1:]): text for key, text in (found.data or {}).items() if key[1:].isdigit()}
+        return {}
 
     def enter(self, namespace: str, release: str, number: int, text: str, known: Collection[int]) -> None:
         """Write a revision's entry into the ledger, and drop those of revisions that are no longer `known`."""
@@ -171,23 +167,17 @@ class Cluster:
             "data": {**gone, f"r{number}": text},
         }
         with self._asking(f"writing revision {number} into the ledger"):
-            try:
+            with tolerating(404):
                 self._core.patch_namespaced_config_map(
                     _ledger(release), namespace, body, _request_timeout=_REQUEST_SECONDS
                 )
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
-                self._core.create_namespaced_config_map(namespace, body, _request_timeout=_REQUEST_SECONDS)
+                return
+            self._core.create_namespaced_config_map(namespace, body, _request_timeout=_REQUEST_SECONDS)
 
     def close_ledger(self, namespace: str, release: str) -> None:
         """Remove the ledger of a release that is gone: revision numbers begin anew."""
-        with self._asking("removing the ledger"):
-            try:
-                self._core.delete_namespaced_config_map(_ledger(release), namespace, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
+        with self._asking("removing the ledger"), tolerating(404):
+            self._core.delete_namespaced_config_map(_ledger(release), namespace, _request_timeout=_REQUEST_SECONDS)
 
     # -- pods ----------------------------------------------------------------------------------------------------------
 
@@ -207,12 +197,8 @@ class Cluster:
 
     def remove_pod(self, namespace: str, pod: str) -> None:
         """Its owner makes another one from the image. One that is gone already is no error."""
-        with self._asking(f"removing pod {pod}"):
-            try:
-                self._core.delete_namespaced_pod(pod, namespace, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
+        with self._asking(f"removing pod {pod}"), tolerating(404):
+            self._core.delete_namespaced_pod(pod, namespace, _request_timeout=_REQUEST_SECONDS)
 
     def witnesses(self, namespace: str, release: str, since: datetime) -> tuple[PodState, ...]:
         """Every pod that may tell of a release: its own, its tests' and whatever (hooks) was made since."""
@@ -346,6 +332,16 @@ def connect(context: str, configuration: client.Configuration | None = None) -> 
             f'While connecting: the kubeconfig has no context "{context}"',
             hint=f"known contexts: {', '.join(known) or 'none'}; `releaser up` makes the local one",
         ) from exc
+
+
+@contextmanager
+def tolerating(*statuses: int) -> Iterator[None]:
+    """The body ends early when the API server answers with one of these."""
+    try:
+        yield
+    except ApiException as exc:
+        if exc.status not in statuses:
+            raise
 
 
 def mapped(exc: Exception, doing: str, context: str) -> ReleaserError:

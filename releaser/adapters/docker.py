@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from docker.models.images import Image as DockerImage
 
 from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, Wanted, has_buildx
 from releaser.adapters.context import SOURCE_DATE_EPOCH, Context
-from releaser.adapters.process import Process
+from releaser.adapters.process import Process, says_disk_full
 from releaser.adapters.tools import cache_directory
 from releaser.errors import BuildFailed, EnvironmentUnfit, InvalidInput, ReleaserError
 from releaser.models import Image
@@ -191,7 +192,7 @@ def _proxies() -> dict[str, str]:
 
 
 def _build_failed(image: Image, told: str, log: Path) -> ReleaserError:
-    if "no space left on device" in told.lower():
+    if says_disk_full(told):
         return _disk_full(f"building {image.ref}", told)
     return BuildFailed(
         f"While building {image.ref}: a step of the Dockerfile failed", detail=told, hint=f"the whole log: {log}"
@@ -212,7 +213,7 @@ def _asking(doing: str) -> Iterator[None]:
         yield
     except (APIError, NotFound) as exc:
         text: Any = exc.explanation or exc
-        if "no space left on device" in str(text):
+        if says_disk_full(str(text)):
             raise _disk_full(doing, str(text)) from exc
         raise EnvironmentUnfit(f"While {doing}: Docker refused", detail=str(text)) from exc
     except (DockerException, requests.RequestException) as exc:
@@ -222,6 +223,6 @@ def _asking(doing: str) -> Iterator[None]:
             hint="start Docker (`systemctl start docker`, or `releaser up`), and check that you may use its socket",
         ) from exc
     except OSError as exc:
-        if exc.errno == 28:
+        if exc.errno == errno.ENOSPC:
             raise _disk_full(doing, str(exc)) from exc
         raise

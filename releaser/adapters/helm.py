@@ -177,10 +177,12 @@ class Helm:
 
     # -- charts --------------------------------------------------------------------------------------------------------
 
-    def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str:
-        """The rendered manifest. Raises InvalidInput with Helm's own message."""
-        files = ["--values", str(values_file)] if values_file else []
-        return self._command().finish(["template", release, str(chart), "--namespace", namespace, *files]).stdout
+    def template(
+        self, release: str, namespace: str, chart: Path, values_file: Path | None, kubernetes: str = ""
+    ) -> str:
+        """The manifest, for a minor version of Kubernetes (1.35). Raises InvalidInput with Helm's own message."""
+        argv = ["template", release, chart, "--namespace", namespace, *_with(values_file, kubernetes)]
+        return self._command().finish(argv).stdout
 
     def render(self, release: str, namespace: str, chart: Path, values: Values) -> str:
         """The manifest that `upgrade` would send, rendered beside the cluster so that lookups see it.
@@ -198,18 +200,34 @@ class Helm:
 
         Beside no cluster, so lookups find nothing; values aren't held against the schema. Raises InvalidInput.
         """
-        argv = ["template", release, "--namespace", namespace, "--skip-schema-validation", "--values", "-"]
+        return self._draft(release, namespace, chart, values, edited).stdout
+
+    def unparsed(self, release: str, namespace: str, chart: Path, values: Values, edited: Mapping[str, str]) -> str:
+        """As `draft`, for templates that write what is no YAML: what they write."""
+        return self._draft(release, namespace, chart, values, edited, "--debug", check=False).stdout
+
+    def _draft(
+        self,
+        release: str,
+        namespace: str,
+        chart: Path,
+        values: Values,
+        edited: Mapping[str, str],
+        *more: str,
+        check: bool = True,
+    ) -> Finished:
+        argv = ["template", release, "--namespace", namespace, "--skip-schema-validation", "--values", "-", *more]
         with TemporaryDirectory(prefix="releaser-") as directory:
             copy = Path(directory, chart.name)
             shutil.copytree(chart, copy)
             for name, text in edited.items():
-                (copy / name).write_text(text)
-            return self._command().finish([*argv, copy], json.dumps(values).encode()).stdout
+                (copy / name).write_text(text, encoding="utf-8")
+            return self._command().finish([*argv, copy], json.dumps(values).encode(), check=check)
 
-    def lint(self, chart: Path, values_file: Path | None) -> str:
+    def lint(self, chart: Path, values_file: Path | None, kubernetes: str = "") -> str:
         """What `helm lint --strict` prints; its findings stand on stdout whether it fails or not."""
-        files = ["--values", str(values_file)] if values_file else []
-        finished = self._command().finish(["lint", str(chart), "--strict", *files], check=False)
+        argv = ["lint", chart, "--strict", *_with(values_file, kubernetes)]
+        finished = self._command().finish(argv, check=False)
         return finished.stdout + finished.stderr
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -254,6 +272,11 @@ def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundEr
         )
         return mapped
     return exc
+
+
+def _with(values_file: Path | None, kubernetes: str) -> list[str | Path]:
+    files: list[str | Path] = ["--values", values_file] if values_file else []
+    return [*files, *(["--kube-version", f"{kubernetes}.0"] if kubernetes else [])]
 
 
 def _meaning(text: str) -> str:

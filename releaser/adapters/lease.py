@@ -12,7 +12,7 @@ import urllib3
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from releaser.adapters.cluster import connect, mapped
+from releaser.adapters.cluster import connect, mapped, tolerating
 from releaser.lease import LEASE_SECONDS, WAITS_FOR, Lease
 
 # Several attempts must fit into the time for which a heartbeat may be late.
@@ -28,13 +28,9 @@ class Leases:
         self._leases = client.CoordinationV1Api(self._api)
 
     def read(self, namespace: str, name: str) -> Lease | None:
-        with self._asking(f"reading the Lease {name}"):
-            try:
-                return _lease(self._leases.read_namespaced_lease(name, namespace, _request_timeout=_REQUEST_SECONDS))
-            except ApiException as exc:
-                if exc.status == 404:
-                    return None
-                raise
+        with self._asking(f"reading the Lease {name}"), tolerating(404):
+            return _lease(self._leases.read_namespaced_lease(name, namespace, _request_timeout=_REQUEST_SECONDS))
+        return None
 
     def waiters(self, namespace: str, release: str) -> tuple[Lease, ...]:
         """The Leases of those who wait for the release's lock."""
@@ -46,53 +42,34 @@ class Leases:
 
     def create(self, namespace: str, lease: Lease) -> Lease | None:
         """Also makes the namespace when it is missing, as `helm install --create-namespace` would later."""
-        with self._asking(f"creating the Lease {lease.name}"):
-            try:
-                return self._create(namespace, lease)
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
-        with self._asking(f"creating the namespace {namespace}"):
-            try:
-                client.CoreV1Api(self._api).create_namespace(
-                    {"metadata": {"name": namespace}}, _request_timeout=_REQUEST_SECONDS
-                )
-            except ApiException as exc:
-                if exc.status != 409:
-                    raise
+        with self._asking(f"creating the Lease {lease.name}"), tolerating(404):
+            return self._create(namespace, lease)
+        with self._asking(f"creating the namespace {namespace}"), tolerating(409):
+            client.CoreV1Api(self._api).create_namespace(
+                {"metadata": {"name": namespace}}, _request_timeout=_REQUEST_SECONDS
+            )
         with self._asking(f"creating the Lease {lease.name}"):
             return self._create(namespace, lease)
 
     def update(self, namespace: str, lease: Lease) -> Lease | None:
-        with self._asking(f"renewing the Lease {lease.name}"):
-            try:
-                stored = self._leases.replace_namespaced_lease(
-                    lease.name, namespace, _body(lease), _request_timeout=_REQUEST_SECONDS
-                )
-            except ApiException as exc:
-                if exc.status in (404, 409):
-                    return None
-                raise
-        return _lease(stored)
+        with self._asking(f"renewing the Lease {lease.name}"), tolerating(404, 409):
+            stored = self._leases.replace_namespaced_lease(
+                lease.name, namespace, _body(lease), _request_timeout=_REQUEST_SECONDS
+            )
+            return _lease(stored)
+        return None
 
     def delete(self, namespace: str, name: str, version: str = "") -> None:
         """With a version: only if nobody wrote since."""
         options = {"preconditions": {"resourceVersion": version}} if version else None
-        with self._asking(f"deleting the Lease {name}"):
-            try:
-                self._leases.delete_namespaced_lease(name, namespace, body=options, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status not in (404, 409):
-                    raise
+        with self._asking(f"deleting the Lease {name}"), tolerating(404, 409):
+            self._leases.delete_namespaced_lease(name, namespace, body=options, _request_timeout=_REQUEST_SECONDS)
 
     def _create(self, namespace: str, lease: Lease) -> Lease | None:
-        try:
+        with tolerating(409):
             stored = self._leases.create_namespaced_lease(namespace, _body(lease), _request_timeout=_REQUEST_SECONDS)
-        except ApiException as exc:
-            if exc.status == 409:
-                return None
-            raise
-        return _lease(stored)
+            return _lease(stored)
+        return None
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:

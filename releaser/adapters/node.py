@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from releaser.adapters.exporter import Exporter
 from releaser.adapters.machines import Machine, machines
-from releaser.adapters.process import Finished, Process, failed
+from releaser.adapters.process import Finished, Process, failed, says_disk_full
 from releaser.adapters.runtimes import RUNTIMES, Held, Runtime
 from releaser.adapters.tools import Tools
 from releaser.errors import EnvironmentUnfit
@@ -32,7 +32,25 @@ class _Store:
     runtime: Runtime
 
 
-class MinikubeNodes:
+class InNodes:
+    """What pods get from their own node: nothing is pulled, and nothing has to be there for that."""
+
+    pulled = False
+
+    def named(self, image: Image) -> Image:
+        return image
+
+    def pull_secrets(self, release: str) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, namespace: str, release: str) -> None:
+        """Nothing is pulled."""
+
+    def clear(self, namespace: str, release: str) -> None:
+        """Nothing was made."""
+
+
+class MinikubeNodes(InNodes):
     """A Minikube profile's nodes; the profile has the kube context's name, as Minikube makes them.
 
     A node that releaser can't look into is served by `minikube image load`, which sends everything.
@@ -59,20 +77,6 @@ class MinikubeNodes:
     @property
     def target(self) -> str:
         return f"Minikube {self.profile}"
-
-    pulled = False
-
-    def named(self, image: Image) -> Image:
-        return image
-
-    def pull_secrets(self, release: str) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, namespace: str, release: str) -> None:
-        """Nothing is pulled."""
-
-    def clear(self, namespace: str, release: str) -> None:
-        """Nothing was made."""
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         """Config digests (sha256:...) that the tags resolve to, the same in every node; empty for one that isn't."""
@@ -196,7 +200,7 @@ class MinikubeNodes:
                     return Sent(way.what)
                 return Sent(way.what, progress.sent(name), len(layers) - len(have), len(layers))
             error = _why(source, sink, doing, image, name)
-            if source.exit_status == DAMAGED or "no space left on device" in error.detail:
+            if source.exit_status == DAMAGED or says_disk_full(error.detail):
                 break
         assert error is not None  # there is always a last way
         raise error
@@ -236,7 +240,7 @@ def _why(source: Finished, sink: Finished, doing: str, image: Image, node: str) 
             detail=source.stderr,
             hint=f"docker image rm --force {image.ref}, then build it again",
         )
-    if "no space left on device" in sink.stdout:
+    if says_disk_full(sink.stdout):
         return EnvironmentUnfit(
             f"While {doing}: the node's disk is full",
             detail=sink.stdout,

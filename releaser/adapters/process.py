@@ -21,6 +21,11 @@ from releaser.errors import ToolFailed, ToolMissing, ToolTimeout
 from releaser.models import CommandRan, Reporter
 
 
+def says_disk_full(text: str) -> bool:
+    """A program's own words for it; libc's (ENOSPC)."""
+    return "no space left on device" in text.lower()
+
+
 @dataclass(frozen=True)
 class Finished:
     """A program that ended: its argv, exit status and both streams, decoded."""

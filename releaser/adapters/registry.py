@@ -12,10 +12,9 @@ import requests
 from docker.auth import resolve_authconfig
 from docker.errors import DockerException, ImageNotFound
 from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from releaser.adapters.cluster import Cluster
+from releaser.adapters.cluster import Cluster, tolerating
 from releaser.adapters.process import Process
 from releaser.errors import EnvironmentUnfit, Refused
 from releaser.models import Image, Note, Reporter, Sent
@@ -57,15 +56,14 @@ class Registry:
 
     def named(self, image: Image) -> Image:
         """As pods name it: by the digest of its manifest here; without one when the registry hasn't got it."""
-        ref = f"{self._settings.repository}:{image.tag}"
-        found = self._manifest(ref)
+        found = self._manifest(self._ref(image.tag))
         if found is None:
             return Image(self._settings.repository, image.tag, image.id)
         return Image(self._settings.repository, image.tag, found[1], found[0])
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
         """Config digests that the tags resolve to in the registry; empty for one that isn't there."""
-        found = (self._manifest(f"{self._settings.repository}:{ref.rpartition(':')[2]}") for ref in refs)
+        found = (self._manifest(self._ref(ref.rpartition(":")[2])) for ref in refs)
         return tuple(each[1] if each else "" for each in found)
 
     def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
@@ -75,7 +73,7 @@ class Registry:
         content is left as it is. Raises Refused when the tag is there with other content, EnvironmentUnfit for wrong
         credentials and for a registry that doesn't take it after all attempts.
         """
-        ref = f"{self._settings.repository}:{image.tag}"
+        ref = self._ref(image.tag)
         doing = f"pushing {ref}"
         found = self._manifest(ref)
         if found and found[1] != image.id:
@@ -138,12 +136,10 @@ class Registry:
             data={".dockerconfigjson": base64.b64encode(self._docker_config()).decode()},
         )
         with self._cluster.asking(f"writing the pull secret {name} in {namespace}"):
-            try:
+            with tolerating(409):
                 core.create_namespaced_secret(namespace, body, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status != 409:
-                    raise
-                core.replace_namespaced_secret(name, namespace, body, _request_timeout=_REQUEST_SECONDS)
+                return
+            core.replace_namespaced_secret(name, namespace, body, _request_timeout=_REQUEST_SECONDS)
 
     def clear(self, namespace: str, release: str) -> None:
         """Take away the pull secret that `prepare` made."""
@@ -159,6 +155,9 @@ class Registry:
             )
 
     # -- the registry --------------------------------------------------------------------------------------------------
+
+    def _ref(self, tag: str) -> str:
+        return f"{self._settings.repository}:{tag}"
 
     def _manifest(self, ref: str) -> tuple[str, str] | None:
         """Digests of the manifest and of its config; None when there is no such tag."""
@@ -261,17 +260,14 @@ class Registry:
         return json.dumps({"auths": {self._host: {"username": user, "password": password, "auth": auth}}}).encode()
 
     def _require_secret(self, core: client.CoreV1Api, namespace: str, name: str) -> None:
-        with self._cluster.asking(f"looking for the pull secret {name} in {namespace}"):
-            try:
-                core.read_namespaced_secret(name, namespace, _request_timeout=_REQUEST_SECONDS)
-            except ApiException as exc:
-                if exc.status != 404:
-                    raise
-                raise EnvironmentUnfit(
-                    f"While looking for pull secrets: {namespace} has no secret {name}",
-                    hint=f"kubectl -n {namespace} create secret docker-registry {name}, or let releaser make one "
-                    "(registry.createPullSecret)",
-                ) from exc
+        with self._cluster.asking(f"looking for the pull secret {name} in {namespace}"), tolerating(404):
+            core.read_namespaced_secret(name, namespace, _request_timeout=_REQUEST_SECONDS)
+            return
+        raise EnvironmentUnfit(
+            f"While looking for pull secrets: {namespace} has no secret {name}",
+            hint=f"kubectl -n {namespace} create secret docker-registry {name}, or let releaser make one "
+            "(registry.createPullSecret)",
+        )
 
 
 def _content(attributes: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

@@ -21,7 +21,7 @@ from releaser.errors import (
 from releaser.flows.build import build, load
 from releaser.flows.evidence import Kept, conclude, take_down
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.lint import lint
+from releaser.flows.lint import Scope, lint, require_clean
 from releaser.flows.plan import plan
 from releaser.flows.ports import Probing
 from releaser.flows.release import (
@@ -80,7 +80,7 @@ def deploy(project: Project, target: Target, workshop: Workshop, consent: Consen
     started = time.monotonic()
     environment = target.environment
     require_consent(environment, f"deploy {environment.name}", consent)
-    lint(project, [environment], workshop.charts, target.reporter)
+    require_clean(lint(project, [environment], workshop.charts, target.reporter, Scope(thorough=False)))
     values: Values = load_mapping(environment.values_file).data
     _preflight(target, project, values)
     image = order.image or build(project, workshop.images, target.source, target.reporter, workshop.store).image

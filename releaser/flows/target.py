@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from releaser.flows.ports import Cluster, Helm, Images, Incidents, Leases, Live, Prober, Store
-from releaser.lint.helm import Charts
+from releaser.lint.subject import Charts
 from releaser.models import Reporter, Source
 from releaser.settings import Environment
 

@@ -1,15 +1,19 @@
-"""Chart.yaml by yamale, strict, with chart-testing's schema: unknown keys and wrong types, each with its line."""
+"""Chart.yaml by yamale, strict, with chart-testing's schema: unknown keys and wrong types, each with its line; and what
+a schema can't say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import semver
 import yamale
 
-from releaser.errors import InvalidInput
-from releaser.located import load_mapping
-from releaser.models import Finding, Severity
-from releaser.settings import Project
+from releaser.lint.pods import listed
+from releaser.lint.rules import rule
+from releaser.lint.subject import Subject
+from releaser.located import Address, Unreadable
+from releaser.models import Finding
 
 # chart-testing v3.14.0, etc/chart_schema.yaml (Apache-2.0), for projects that have none of their own.
 _DEFAULT = """
@@ -53,17 +57,33 @@ import-value:
 """
 
 
-def findings(project: Project) -> Iterator[Finding]:
-    path = project.chart / "Chart.yaml"
-    shown = str(path.relative_to(project.root))
-    own = project.root / "chart_schema.yaml"
+def findings(subject: Subject) -> Iterator[Finding]:
+    path = subject.chart / "Chart.yaml"
+    shown = subject.shown(path)
     try:
-        located = load_mapping(path)
-    except InvalidInput as exc:
-        yield Finding(shown, 0, 0, "Chart.yaml", Severity.ERROR, exc.message)
+        located = subject.load(path)
+    except Unreadable:  # the layer of files says so
         return
+    own = subject.project.root / "chart_schema.yaml"
     schema = yamale.make_schema(str(own)) if own.is_file() else yamale.make_schema(content=_DEFAULT)
     [result] = yamale.validate(schema, [(located.data, shown)], strict=True, _raise_error=False)
     for error in result.errors:
-        line, column = located.position(tuple(error.partition(": ")[0].split(".")))
-        yield Finding(shown, line, column, "Chart.yaml", Severity.ERROR, error)
+        address: Address = tuple(int(part) if part.isdigit() else part for part in error.partition(": ")[0].split("."))
+        yield rule("chart/schema").found(shown, *located.position(address), error)
+    for name, address, text in _beyond_the_schema(located.data, subject.chart.name):
+        yield rule(f"chart/{name}").found(shown, *located.position(address), text)
+
+
+def _beyond_the_schema(chart: dict[str, Any], directory: str) -> Iterator[tuple[str, Address, str]]:
+    """What a schema can't say; ct's own rules among it."""
+    version = chart.get("version")
+    if isinstance(version, str) and not semver.Version.is_valid(version.removeprefix("v")):
+        yield "version", ("version",), f'"{version}" is not SemVer 2'
+    if isinstance(chart.get("name"), str) and chart["name"] != directory:
+        yield "name", ("name",), f'the chart is named "{chart["name"]}", its directory "{directory}"'
+    maintainers = listed(chart.get("maintainers"))
+    if chart.get("deprecated") is True and maintainers:
+        yield "maintainer", ("maintainers",), "a deprecated chart has maintainers"
+    names = [str(each.get("name", "")) for each in maintainers]
+    if names != sorted(names, key=str.casefold):
+        yield "maintainers-order", ("maintainers",), "maintainers are not sorted by name"

@@ -1,113 +1,95 @@
-"""`helm lint --strict` and `helm template`, with the chart's defaults and with every environment's values.
+"""`helm template` with the chart's defaults and with every file of values; `helm lint --strict` with those that are
+meant to run, and with what doesn't render. What it says of rendered objects other layers say of every rendering.
 
 Both are needed: a `fail` in a template passes `helm lint` and stops `helm template`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 from releaser.errors import InvalidInput
-from releaser.located import Located, did_you_mean, load_mapping
+from releaser.lint.rules import rule
+from releaser.lint.subject import Subject, Variant
+from releaser.manifests import SEPARATOR
 from releaser.models import Finding, Severity
-from releaser.settings import Environment, Project
+from releaser.templates import marked, writer
 
-_LAYER = "helm"
 _SEVERITIES = {"ERROR": Severity.ERROR, "WARNING": Severity.WARNING, "INFO": Severity.INFO}
 _LINT_LINE = re.compile(r"^\[(ERROR|WARNING|INFO)\] (?:([^\s:]+): ?)?(.*)$")
 # values.schema.json, as Helm reports it: - at '/image/tag': got number, want string
-_SCHEMA_LINE = re.compile(r"^(?:\[ERROR\] values\.yaml: )?\s*- at '([^']*)': (.*)$")
-_UNKNOWN_KEYS = re.compile(r"additional propert(?:y|ies) (.+) not allowed")
+_SCHEMA_LINE = re.compile(r"^(?:\[ERROR\] values\.yaml: )?\s*- at '[^']*': |specifications of the schema")
+# the innermost place is the last: CHART/templates/x.yaml:3:5
+_PLACE = re.compile(r"(?:^|[\s(])([^\s:()]+/templates/[^\s:()]+):(\d+)(?::(\d+))?")
+_NO_YAML = re.compile(r"YAML parse error on [^/\s]+/(\S+): .*?(?:line (\d+): )?([^:]+)$", re.DOTALL)
 
 
-class Charts(Protocol):
-    """What of Helm needs no cluster."""
-
-    def template(self, release: str, namespace: str, chart: Path, values_file: Path | None) -> str: ...
-
-    def lint(self, chart: Path, values_file: Path | None) -> str: ...
-
-
-def findings(project: Project, environments: Sequence[Environment], charts: Charts) -> Iterator[Finding]:
-    yield from _with_values(project, None, f"{project.release}-default", charts)
-    for environment in environments:
-        yield from _with_values(project, environment.values_file, environment.namespace, charts)
+def findings(subject: Subject) -> Iterator[Finding]:
+    for variant in filter(subject.readable, subject.variants):
+        broken = list(_rendered(subject, variant))
+        yield from broken
+        if variant.released or broken:
+            yield from _linted(subject, variant, rendered=not broken)
 
 
-def _with_values(project: Project, values_file: Path | None, namespace: str, charts: Charts) -> Iterator[Finding]:
-    path = values_file or project.chart / "values.yaml"
+def _rendered(subject: Subject, variant: Variant) -> Iterator[Finding]:
     try:
-        values = load_mapping(path)
-    except InvalidInput as exc:  # neither helm command can say more, nor say it better
-        yield Finding(_shown(project, path), 0, 0, _LAYER, Severity.ERROR, exc.message)
-        return
-    linted = charts.lint(project.chart, values_file)
-    schema_findings = set(_schema_findings(project, values, linted))
-    yield from schema_findings
-    yield from _lint_findings(project, linted, schema=bool(schema_findings))
-    if schema_findings:  # helm template would only repeat them
-        return
-    try:
-        charts.template(project.release, namespace, project.chart, values_file)
+        subject.manifest(variant)
     except InvalidInput as exc:
-        yield Finding(_shown(project, path), 0, 0, _LAYER, Severity.ERROR, f"helm template: {exc.detail}")
+        said = exc.detail or exc.message
+        if _SCHEMA_LINE.search(said):  # the layer of values says it better
+            return
+        text = " ".join(said.replace("Use --debug flag to render out invalid YAML", "").split())
+        if match := _NO_YAML.search(said.strip().partition("\n")[0]):
+            line = _line_of_output(subject, variant, match[1], int(match[2] or 0))
+            yield rule("helm/yaml").found(_file(subject, match[1]), line, 0, text)
+            return
+        places = _PLACE.findall(said)
+        if not places:
+            yield rule("helm/template").found(subject.shown(subject.values_file(variant)), 0, 0, text)
+            return
+        file, line, column = places[-1]
+        name = "syntax" if "parse error at" in said else "template"
+        shown = _file(subject, file.partition("/")[2])
+        # Go counts columns from 0
+        yield rule(f"helm/{name}").found(shown, int(line), int(column) + 1 if column else 0, text)
 
 
-def _schema_findings(project: Project, values: Located, output: str) -> Iterator[Finding]:
-    schema = _schema(project)
-    for line in output.splitlines():
-        match = _SCHEMA_LINE.match(line)
-        if not match or match[2] == "validation failed":  # only the heading of those below it
-            continue
-        address = tuple(part for part in match[1].split("/") if part)
-        unknown = _UNKNOWN_KEYS.match(match[2])
-        for key in re.findall(r"'([^']+)'", unknown[1]) if unknown else ():
-            known = list(_properties(schema, address))
-            place = values.position((*address, key))
-            text = f'unknown key "{".".join((*address, key))}"{did_you_mean(key, known)}'
-            yield Finding(_shown(project, values.path), *place, _LAYER, Severity.ERROR, text)
-        if not unknown:
-            text = f"{'.'.join(address) or 'values'}: {match[2]}"
-            yield Finding(_shown(project, values.path), *values.position(address), _LAYER, Severity.ERROR, text)
+def _line_of_output(subject: Subject, variant: Variant, file: str, line: int) -> int:
+    """The line of the template that writes a line of its output, where the output is no YAML; 0 where that can't be
+    told."""
+    templates = subject.templates
+    if not line or file not in templates:
+        return 0
+    edited = marked(templates, file)
+    manifest = subject.charts.unparsed(
+        subject.project.release, variant.namespace, subject.chart, subject.merged(variant), edited
+    )
+    for text in SEPARATOR.split(manifest):
+        head, source, body = text.partition(f"/{file}\n")
+        if source and head.lstrip().startswith("# Source: "):
+            found = writer(body.split("\n"), line - 1)
+            return found.line if found else 0
+    return 0
 
 
-def _lint_findings(project: Project, output: str, *, schema: bool) -> Iterator[Finding]:
-    for line in output.splitlines():
+def _linted(subject: Subject, variant: Variant, *, rendered: bool) -> Iterator[Finding]:
+    """What `helm lint` says; not what another layer says better, nor again why it doesn't render."""
+    for line in subject.linted(variant).splitlines():
         match = _LINT_LINE.match(line)
-        if not match or (schema and (_SCHEMA_LINE.match(line) or "specifications of the schema" in line)):
+        if not match or _SCHEMA_LINE.search(line):
             continue
-        path = project.chart / (match[2] or "")
-        text = f"helm lint: {match[3]}".rstrip()
-        yield Finding(_shown(project, path), 0, 0, _LAYER, _SEVERITIES[match[1]], text)
+        file = match[2] or ""
+        told = file.startswith("templates/") and match[1] == "ERROR" and not rendered
+        if told or match[3] == "file does not exist":
+            continue
+        shown = _file(subject, file)
+        places = _PLACE.findall(match[3])
+        at = int(places[-1][1]) if places else 0
+        yield rule("helm/lint").found(shown, at, 0, match[3].rstrip(), severity=_SEVERITIES[match[1]])
 
 
-def _schema(project: Project) -> dict[str, Any]:
-    path = project.chart / "values.schema.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # absent, or helm lint says what is wrong with it
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _properties(schema: dict[str, Any], address: Sequence[str]) -> dict[str, Any]:
-    """Keys that the schema knows at an address; definitions are followed."""
-    node: Any = schema
-    for part in ("", *address):
-        if part:
-            node = node.get("properties", {}).get(part, {}) if isinstance(node, dict) else {}
-        while isinstance(node, dict) and "$ref" in node:
-            target: Any = schema
-            for step in node["$ref"].removeprefix("#/").split("/"):
-                target = target.get(step, {}) if isinstance(target, dict) else {}
-            node = target
-    properties = node.get("properties", {}) if isinstance(node, dict) else {}
-    return properties if isinstance(properties, dict) else {}
-
-
-def _shown(project: Project, path: Path) -> str:
-    return str(path.relative_to(project.root))
+def _file(subject: Subject, path: str) -> str:
+    return subject.shown(subject.chart / Path(path))

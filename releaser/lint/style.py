@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from yaml import YAMLError
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
-from releaser.models import Finding, Severity
-from releaser.settings import FILE, Environment, Project
+from releaser.lint.rules import rule
+from releaser.lint.subject import Subject
+from releaser.located import MOST_BYTES
+from releaser.models import Finding
+from releaser.settings import FILE
 
 # chart-testing v3.14.0, etc/lintconf.yaml (Apache-2.0), for projects that have none of their own.
 _DEFAULT = """
@@ -30,23 +34,23 @@ rules:
 """
 
 
-def findings(project: Project, environments: Sequence[Environment]) -> Iterator[Finding]:
-    own = project.root / "lintconf.yaml"
+def findings(subject: Subject) -> Iterator[Finding]:
+    own = subject.project.root / "lintconf.yaml"
     config = YamlLintConfig(file=str(own)) if own.is_file() else YamlLintConfig(content=_DEFAULT)
-    for path in _files(project, environments):
-        shown = str(path.relative_to(project.root))
+    for path in styled(subject):
         text = path.read_bytes().decode("utf-8", errors="replace")
-        for problem in linter.run(text, config):
-            severity = Severity.ERROR if problem.level == "error" else Severity.WARNING
-            yield Finding(shown, problem.line, problem.column, "style", severity, f"{problem.desc} ({problem.rule})")
+        try:
+            problems = list(linter.run(text, config))
+        except YAMLError:  # a character that no YAML has: the layer of files says so
+            continue
+        for problem in problems:
+            broken = rule(f"style/{problem.rule or 'syntax'}")
+            yield broken.found(
+                subject.shown(path), problem.line, problem.column, problem.desc, severity=problem.level or "error"
+            )
 
 
-def _files(project: Project, environments: Sequence[Environment]) -> list[Path]:
-    candidates = [
-        project.root / FILE,
-        project.chart / "Chart.yaml",
-        project.chart / "values.yaml",
-        *sorted((project.chart / "ci").glob("*-values.yaml")),
-        *(environment.values_file for environment in environments),
-    ]
-    return [path for path in candidates if path.is_file()]
+def styled(subject: Subject) -> list[Path]:
+    """The files whose style matters; not those that are too big to be read."""
+    candidates = [subject.project.root / FILE, *subject.yaml_files]
+    return [path for path in candidates if path.is_file() and path.stat().st_size <= MOST_BYTES]

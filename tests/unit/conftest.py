@@ -119,6 +119,11 @@ class Bench:
     def values(self, environment: str, text: str) -> None:
         (self.root / f"values-{environment}.yaml").write_text(dedent(text))
 
+    def settings(self, more: str) -> None:
+        """Adds to releaser.yaml."""
+        path = self.root / "releaser.yaml"
+        path.write_text(f"{path.read_text()}{more}\n")
+
 
 def make_bench(root: Path) -> Bench:
     world = World()

@@ -106,8 +106,10 @@ def test_an_error_in_json_carries_its_exit_code_and_findings() -> None:
 
 def test_lint_findings_are_clickable_places() -> None:
     target, _, err = printer()
-    target.error(LintFailed("lint found 1 errors", [Finding("values.yaml", 3, 1, "style", Severity.ERROR, "bad")]))
-    assert err.getvalue().startswith("values.yaml:3:1: error [style] bad\n")
+    target.error(
+        LintFailed("lint found 1 errors", [Finding("values.yaml", 3, 1, "style/braces", Severity.ERROR, "bad")])
+    )
+    assert err.getvalue().startswith("values.yaml:3:1  error  style/braces\n    bad\n")
 
 
 @pytest.mark.parametrize("output", list(Output))
