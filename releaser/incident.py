@@ -20,7 +20,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 _BLOCK = re.compile(rf"^[^\n]*{re.escape(_TRACEBACK)}\n(?:[ \t]+[^\n]*\n|\n)+[^\s][^\n]*", re.M)
 # of an error on the screen, which is indented by two
 _LINE = 78
-_TROUBLE = re.compile(r"error|critical|fatal|exception|failed|refused|denied", re.I)
+_TROUBLE = re.compile(r"error|critical|fatal|exception|\bfail|refused|denied", re.I)
 
 
 @dataclass(frozen=True)

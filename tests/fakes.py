@@ -75,6 +75,8 @@ class World:
         self.applied: dict[tuple[str, str, str, str], Body] = {}
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.settles = False
+        self.lingering = 0
+        """For so many rollouts or looks an old pod goes on answering, and not as the new ones do."""
 
     def running(self, namespace: str, release: str) -> Values | None:
         """Values of what runs: those of the newest revision."""
@@ -209,8 +211,8 @@ class FakeHelm:
 
     def test(self, release: str, namespace: str, deadline_seconds: float) -> TestRun:
         values = self._world.running(namespace, release) or {}
-        passed = not values.get("testFails")
-        return TestRun(passed, "GET / 200" if passed else "GET / 500")
+        passed = not (values.get("testFails") or self._world.lingering)
+        return TestRun(passed, "GET / 200" if passed else "FAIL GET / 500\nok GET /metrics")
 
     def strand(self, release: str, namespace: str, status: str) -> None:
         """As a killed client leaves it: what was deployed before is called so still."""
@@ -320,7 +322,10 @@ class FakeCluster:
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
         values = self._world.running(namespace, release)
-        return () if values is None else (pod("web-1-a", values),)
+        if values is None:
+            return ()
+        old = (replace(pod("web-0-a", values), terminating=True),) if self._world.lingering else ()
+        return (*old, pod("web-1-a", values))
 
     def remove_pod(self, namespace: str, pod: str) -> None:
         self.removed.append(pod)
@@ -336,6 +341,7 @@ class FakeCluster:
         values = self._world.running(namespace, release) or {}
         self.on_rollout()
         yield snapshot(DEPLOYMENT, observed=False)
+        self._world.lingering = max(0, self._world.lingering - 1)
         coming = pod("web-1-a", {"image": values.get("image")}, ready=False)
         yield snapshot(replace(DEPLOYMENT, updated=1, available=0), coming)
         if not values.get("stuck"):

@@ -154,7 +154,8 @@ class Helm:
         finished = self._command().finish(argv, check=False)
         if finished.exit_status != 0 and "release: not found" in finished.stderr:
             raise EnvironmentUnfit(f"While testing {release}: there is no such release in {namespace}")
-        log = "\n".join(part.strip() for part in (_pod_logs(finished.stdout), finished.stderr) if part.strip())
+        # what Helm says of it says less than the pods
+        log = "\n".join(part.strip() for part in (finished.stderr, _pod_logs(finished.stdout)) if part.strip())
         return TestRun(finished.exit_status == 0, log)
 
     def manifest(self, release: str, namespace: str, number: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from releaser.flows.guard import Consent
 from releaser.flows.target import Target, Workshop
-from releaser.models import Source
+from releaser.models import Source, StepEnded
 from releaser.settings import Project, load_project
 from tests.fakes import (
     FakeCharts,
@@ -115,6 +115,11 @@ class Bench:
     @property
     def workshop(self) -> Workshop:
         return Workshop(self.charts, self.images, self.node)
+
+    def steps(self, name: str) -> list[tuple[bool, str]]:
+        """Whether each step of that name failed, and what it said at its end."""
+        ended = [each for each in self.reporter.events if isinstance(each, StepEnded) and each.name == name]
+        return [(each.failed, each.detail) for each in ended]
 
     def values(self, environment: str, text: str) -> None:
         (self.root / f"values-{environment}.yaml").write_text(dedent(text))

@@ -102,6 +102,25 @@ def test_a_failing_test_fails_the_release(bench: Bench, yes: Consent) -> None:
     with pytest.raises(ReleaseFailed, match="test failed") as caught:
         deploy(bench.project, bench.target("dev"), bench.workshop, yes)
     assert "GET / 500" in caught.value.detail
+    assert bench.steps("test") == [(False, "passed"), (True, "failed"), (False, "passed")]
+
+
+def test_a_test_that_met_an_old_pod_is_repeated_once_without_it(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "text: b\n")
+    bench.world.lingering = 2
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert verdicts(bench) == {1: Verdict.GOOD, 2: Verdict.GOOD}
+    assert bench.steps("test")[1:] == [(True, "failed"), (False, "passed")]
+
+
+def test_a_test_that_fails_without_the_old_pod_too_fails_the_release(bench: Bench, yes: Consent) -> None:
+    deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    bench.values("dev", "testFails: true\n")
+    bench.world.lingering = 2
+    with pytest.raises(ReleaseFailed, match="test failed"):
+        deploy(bench.project, bench.target("dev"), bench.workshop, yes)
+    assert verdicts(bench) == {1: Verdict.GOOD, 2: Verdict.FAILED, 3: Verdict.GOOD}
 
 
 def test_a_rollout_that_never_ends_fails_at_its_deadline(bench: Bench, yes: Consent) -> None:
