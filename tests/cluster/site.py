@@ -284,8 +284,11 @@ def site(root: Path, cluster: Cluster) -> Iterator[Site]:
 
 
 def free_node_port(cluster: Cluster) -> int:
-    """One that no Service holds now. By chance, so that runs at the same time get different ones."""
-    by_chance = random.sample(STATIC_NODE_PORTS, len(STATIC_NODE_PORTS))
+    """One that no Service holds now. By chance, so that runs at the same time hardly get the same; pytest-xdist's
+    workers never do."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = STATIC_NODE_PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    by_chance = random.sample(own, len(own))
     return next(port for port in by_chance if cluster.node_port_holder(port) is None)
 
 

@@ -77,6 +77,7 @@ def test_an_interrupted_deploy_lets_go_of_the_lock_and_leaves_a_good_revision(
     assert released.get()["message"] == "New"
 
 
+@pytest.mark.alone
 def test_the_api_server_restarts_in_mid_deploy(released: Site) -> None:
     greeting(released, "New")
     with asking(released.url) as traffic:
