@@ -12,6 +12,7 @@ from typing import IO, Protocol, TextIO, cast
 
 import docker
 
+from releaser.adapters.dockerfile import instructions
 from releaser.adapters.process import Process
 from releaser.errors import ToolFailed
 
@@ -79,22 +80,6 @@ class Output:
         else:
             found = [each for each in found if self._failed and " ".join(each[1].split()) == self._failed]
         return "".join(f"{dockerfile.name}:{line} {_PLACE} {text}" for line, text in found[:1])
-
-
-def instructions(dockerfile: str) -> list[tuple[int, str]]:
-    """First line and text of each instruction, as the classic builder counts them."""
-    found: list[tuple[int, str]] = []
-    open_line = 0
-    for number, line in enumerate(dockerfile.splitlines(), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        if open_line:
-            found[-1] = (open_line, f"{found[-1][1]} {text.removesuffix(chr(92)).strip()}")
-        else:
-            found.append((number, text.removesuffix("\\").strip()))
-        open_line = (open_line or number) if text.endswith("\\") else 0
-    return found
 
 
 @dataclass(frozen=True)

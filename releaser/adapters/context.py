@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -43,17 +44,18 @@ class Context:
         patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         return sorted(exclude_paths(str(self.directory), patterns, self.dockerfile.name))
 
-    def digest(self, bases: Mapping[str, str]) -> str:
+    def digest(self, more: Mapping[str, str]) -> str:
         """SHA-256 over all that goes into the image: the files with their kinds and whether they can be executed, and
-        the ids of the base images by the names of their arguments."""
+        what comes from elsewhere: the build's arguments, and the ids of other images by their names."""
         digest = hashlib.sha256()
-        for name, base in sorted(bases.items()):
-            digest.update(f"{name}={base}\0".encode())
+        for name, value in sorted(more.items()):
+            digest.update(f"{name}={value}\0".encode())
         for relative in self.files():
             path = self.directory / relative
-            digest.update(f"{relative}\0{_kind(path)}\0".encode())
+            # any bytes can be a name
+            digest.update(os.fsencode(relative) + f"\0{_kind(path)}\0".encode())
             if path.is_symlink():
-                digest.update(str(path.readlink()).encode())
+                digest.update(os.fsencode(path.readlink()) + b"\0")
             elif path.is_file():
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,10 +17,11 @@ from docker.models.images import Image as DockerImage
 
 from releaser.adapters.builders import BuildKit, Classic, Output, StepFailed, Wanted, has_buildx
 from releaser.adapters.context import SOURCE_DATE_EPOCH, Context
+from releaser.adapters.dockerfile import defaults, images
 from releaser.adapters.process import Process, says_disk_full
 from releaser.adapters.tools import cache_directory
 from releaser.errors import BuildFailed, EnvironmentUnfit, InvalidInput, ReleaserError
-from releaser.models import Image
+from releaser.models import Image, full_name
 
 # What `releaser up` makes where no registry answers (toolchain/): a Debian with python3, and the same with pip.
 LOCAL_BASE = "releaser/python-base:bookworm"
@@ -70,7 +70,7 @@ class Images:
         """
         context = Context(dockerfile)
         labels = {**labels, **self._provenance(context)}
-        arguments = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH), **self._bases(dockerfile), **_proxies()}
+        arguments = {**self._arguments(dockerfile), **_proxies()}
         log = build_log(image.repository)
         log.parent.mkdir(parents=True, exist_ok=True)
         builder = BuildKit(self._process) if has_buildx(self._process) else Classic(self._docker)
@@ -109,7 +109,9 @@ class Images:
         """REPOSITORY:TAG of all that the engine has."""
         with _asking(f"listing the images of {repository}"):
             found = self._docker.images.list(name=repository)
-        return tuple(sorted(tag for image in found for tag in image.tags))
+        # an image may have names in other repositories too, which are not to be touched
+        of_it = full_name(repository)
+        return tuple(sorted(tag for image in found for tag in image.tags if full_name(tag).rpartition(":")[0] == of_it))
 
     def remove(self, ref: str) -> bool:
         """Take the tag away, and with its last one the image; False when a container holds it."""
@@ -128,9 +130,9 @@ class Images:
 
     def _provenance(self, context: Context) -> dict[str, str]:
         """Labels: the base image by name and digest (of its config where no registry has it), and the source's hash."""
-        base = self._bases(context.dockerfile)["BASE"]
+        base = self._arguments(context.dockerfile)["BASE"]
         with _asking(f"looking at {base}"):
-            found = self._docker.images.get(base)
+            found = self._docker.images.get(self._image_id(base))
         digests = [name.partition("@")[2] for name in found.attrs.get("RepoDigests") or []]
         return {
             "org.opencontainers.image.base.name": base,
@@ -139,8 +141,9 @@ class Images:
         }
 
     def _source_hash(self, context: Context) -> str:
-        bases = self._bases(context.dockerfile).items()
-        return context.digest({name: f"{base}={self._base_id(base)}" for name, base in bases})
+        arguments = self._arguments(context.dockerfile)
+        taken = images(context.dockerfile.read_text(encoding="utf-8"), arguments)
+        return context.digest({**arguments, **{ref: self._image_id(ref) for ref in taken}})
 
     def _id(self, ref: str) -> str:
         found = self._find(ref)
@@ -160,22 +163,24 @@ class Images:
             )
         return found
 
-    def _bases(self, dockerfile: Path) -> dict[str, str]:
-        """The Dockerfile's ARG BASE and ARG BUILD_BASE; the local ones where `releaser up` had to make them."""
+    def _arguments(self, dockerfile: Path) -> dict[str, str]:
+        """What the build gets, and what its images follow from: BASE and BUILD_BASE as the Dockerfile has them, or the
+        local ones where `releaser up` had to make them. Proxies are no part of the content."""
+        times = {"SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH)}
         if self._id(LOCAL_BASE) and self._id(LOCAL_BUILD_BASE):
-            return {"BASE": LOCAL_BASE, "BUILD_BASE": LOCAL_BUILD_BASE}
-        defaults = dict(re.findall(r"(?m)^ARG\s+(BASE|BUILD_BASE)=(\S+)", dockerfile.read_text(encoding="utf-8")))
-        base = defaults.get("BASE", "")
+            return {**times, "BASE": LOCAL_BASE, "BUILD_BASE": LOCAL_BUILD_BASE}
+        given = defaults(dockerfile.read_text(encoding="utf-8"))
+        base = given.get("BASE", "")
         if not base:
             raise InvalidInput(f"While reading {dockerfile}: a line `ARG BASE=image` is wanted before the first FROM")
-        return {"BASE": base, "BUILD_BASE": base}
+        return {**times, "BASE": base, "BUILD_BASE": given.get("BUILD_BASE") or base}
 
-    def _base_id(self, base: str) -> str:
-        if known := self._id(base):
+    def _image_id(self, ref: str) -> str:
+        if known := self._id(ref):
             return known
         try:
-            with _asking(f"pulling the base image {base}"):
-                return str(self._docker.images.pull(base).id)
+            with _asking(f"pulling the base image {ref}"):
+                return str(self._docker.images.pull(ref).id)
         except EnvironmentUnfit as exc:
             raise EnvironmentUnfit(
                 exc.message, detail=exc.detail, hint="where no registry answers, `releaser up` makes a local base image"

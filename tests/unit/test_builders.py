@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from releaser.adapters.builders import Output, StepFailed, instructions
+from releaser.adapters.builders import Output, StepFailed
 
 DOCKERFILE = """\
 # a comment
@@ -17,15 +17,6 @@ RUN make \\
  && make install
 COPY . /x
 """
-
-
-def test_instructions_are_counted_as_the_classic_builder_does() -> None:
-    assert instructions(DOCKERFILE) == [
-        (2, "ARG BASE=scratch"),
-        (4, "FROM ${BASE} AS build"),
-        (5, "RUN make && make install"),
-        (8, "COPY . /x"),
-    ]
 
 
 def test_a_step_is_one_line_for_who_looks_on_and_the_log_has_all() -> None:

@@ -74,6 +74,12 @@ def test_the_base_counts_and_what_is_ignored_does_not(root: Path) -> None:
     assert digest(root) == before
 
 
+def test_any_bytes_can_be_a_name(root: Path) -> None:
+    before = digest(root), archived(root)
+    (root / "app" / os.fsdecode(b"caf\xe9.txt")).touch()
+    assert digest(root) != before[0] and archived(root) != before[1]
+
+
 def test_the_archive_has_every_file_with_one_time_and_owner(root: Path) -> None:
     with context(root).archive() as file, tarfile.open(fileobj=file) as archive:
         entries = {each.name: each for each in archive}
