@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import docker
 import requests
-from docker.auth import resolve_authconfig
 from docker.errors import DockerException, ImageNotFound
-from kubernetes import client
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from releaser.adapters.cluster import Cluster, tolerating
+from releaser.adapters.cluster import Cluster
 from releaser.adapters.process import Process
+from releaser.adapters.pull_secrets import PullSecrets
 from releaser.errors import EnvironmentUnfit, Refused
 from releaser.models import Image, Note, Reporter, Sent
 from releaser.settings import RegistrySettings
 
 _PUSH_SECONDS = 1800
 _ASK_SECONDS = 60.0
-_REQUEST_SECONDS = 15
 _ATTEMPTS = 6
 _LONGEST_PAUSE_SECONDS = 30
-_INSTANCE = "app.kubernetes.io/instance"
-_OWNED = {"app.kubernetes.io/managed-by": "releaser"}
-# What another attempt may mend; docker says it in words only.
-_PASSING = (
-    *("toomanyrequests", "429", "received unexpected http status: 5", "500 internal", "502 bad", "503 service"),
-    *("504 gateway", "connection reset", "connection refused", "broken pipe", "unexpected eof", "timeout", "timed out"),
+# What another attempt may mend; docker says it in words only. Numbers stand in digests and ports as well.
+_PASSING = re.compile(
+    r"toomanyrequests|too many requests|unexpected http status: 5|\b(500 internal|502 bad|503 service|504 gateway)"
+    r"|connection reset|connection refused|broken pipe|\beof\b|timeout|timed out",
+    re.IGNORECASE,
 )
-_DENIED = ("unauthorized", "no basic auth credentials", "denied", "authentication required", "403 forbidden")
+_DENIED = re.compile(
+    r"unauthorized|no basic auth credentials|denied|authentication required|403 forbidden", re.IGNORECASE
+)
+
+_Answer = TypeVar("_Answer")
 
 
 class _Passing(Exception):
-    """A push that may succeed another time."""
+    """What may go well another time."""
 
 
 class Registry:
@@ -46,9 +48,9 @@ class Registry:
 
     def __init__(self, process: Process, cluster: Cluster, settings: RegistrySettings, reporter: Reporter) -> None:
         self._process = process
-        self._cluster = cluster
         self._settings = settings
         self._reporter = reporter
+        self._secrets = PullSecrets(cluster, settings)
 
     @property
     def target(self) -> str:
@@ -85,21 +87,7 @@ class Registry:
                 hint="a tag never gets other content: find out who pushed it, or change the source",
             )
         progress = _Progress(on_progress)
-        attempts = Retrying(
-            retry=retry_if_exception_type(_Passing),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_SECONDS),
-            before_sleep=lambda state: self._say_again(ref, state),
-            reraise=True,
-        )
-        try:
-            digest = attempts(self._push, image, ref, progress)
-        except _Passing as exc:
-            raise EnvironmentUnfit(
-                f"While {doing}: the registry did not take it in {_ATTEMPTS} attempts",
-                detail=str(exc),
-                hint="what arrived is kept: run the command again when the registry is well",
-            ) from exc
+        digest = self._patiently(doing, lambda: self._push(image, ref, progress))
         found = self._manifest(ref)
         if found != (digest, image.id):
             raise EnvironmentUnfit(
@@ -114,53 +102,43 @@ class Registry:
         raise NotImplementedError
 
     def pull_secrets(self, release: str) -> tuple[str, ...]:
-        if self._settings.pull_secret:
-            return (self._settings.pull_secret,)
-        return (pull_secret(release),) if self._settings.create_pull_secret else ()
+        return self._secrets.names(release)
 
     def prepare(self, namespace: str, release: str) -> None:
-        """Make the pull secret that was asked for, or bring it up to date.
-
-        Raises EnvironmentUnfit where docker has no credentials to put in, or a secret that was named isn't there.
-        """
-        core = client.CoreV1Api(self._cluster.api)
-        if self._settings.pull_secret:
-            self._require_secret(core, namespace, self._settings.pull_secret)
-            return
-        if not self._settings.create_pull_secret:
-            return
-        name = pull_secret(release)
-        body = client.V1Secret(
-            metadata=client.V1ObjectMeta(name=name, labels={**_OWNED, _INSTANCE: release}),
-            type="kubernetes.io/dockerconfigjson",
-            data={".dockerconfigjson": base64.b64encode(self._docker_config()).decode()},
-        )
-        with self._cluster.asking(f"writing the pull secret {name} in {namespace}"):
-            with tolerating(409):
-                core.create_namespaced_secret(namespace, body, _request_timeout=_REQUEST_SECONDS)
-                return
-            core.replace_namespaced_secret(name, namespace, body, _request_timeout=_REQUEST_SECONDS)
+        self._secrets.prepare(namespace, release)
 
     def clear(self, namespace: str, release: str) -> None:
-        """Take away the pull secret that `prepare` made."""
-        name = pull_secret(release)
-        with self._cluster.asking(f"removing the pull secret {name} from {namespace}"):
-            core = client.CoreV1Api(self._cluster.api)
-            selector = ",".join(f"{key}={value}" for key, value in {**_OWNED, _INSTANCE: release}.items())
-            core.delete_collection_namespaced_secret(
-                namespace,
-                label_selector=selector,
-                field_selector=f"metadata.name={name}",
-                _request_timeout=_REQUEST_SECONDS,
-            )
+        self._secrets.clear(namespace, release)
 
     # -- the registry --------------------------------------------------------------------------------------------------
 
     def _ref(self, tag: str) -> str:
         return f"{self._settings.repository}:{tag}"
 
+    def _patiently(self, doing: str, ask: Callable[[], _Answer]) -> _Answer:
+        """Once more, after a pause, as long as what went wrong may pass."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(_Passing),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_SECONDS),
+            before_sleep=lambda state: self._say_again(doing, state),
+            reraise=True,
+        )
+        try:
+            return attempts(ask)
+        except _Passing as exc:
+            raise EnvironmentUnfit(
+                f"While {doing}: the registry was not well in {_ATTEMPTS} attempts",
+                detail=str(exc),
+                hint="run the command again when it is well: what has arrived there is kept",
+            ) from exc
+
     def _manifest(self, ref: str) -> tuple[str, str] | None:
         """Digests of the manifest and of its config; None when there is no such tag."""
+        return self._patiently(f"asking for {ref}", lambda: self._ask(ref))
+
+    def _ask(self, ref: str) -> tuple[str, str] | None:
+        """Raises _Passing when another attempt may help."""
         insecure = ["--insecure"] if self._settings.plain_http else []
         finished = self._process.run(
             ["docker", "manifest", "inspect", *insecure, "--verbose", ref],
@@ -180,17 +158,23 @@ class Registry:
         said = finished.stderr.strip()
         if "no such manifest" in said or "manifest unknown" in said or "name unknown" in said:
             return None
-        raise self._unfit(f"asking for {ref}", said)
+        raise self._refused(f"asking for {ref}", said)
 
     def _same_content(self, ref: str, image: Image) -> bool:
         """Whether what is there differs from the image in nothing but when it was built, and of which commit."""
+        doing = f"comparing {ref} with the image here"
         repository, _, tag = ref.rpartition(":")
-        engine = docker.from_env(timeout=_PUSH_SECONDS)
-        try:
-            there, here = engine.images.pull(repository, tag).attrs, engine.images.get(image.id).attrs
-        except (DockerException, requests.RequestException) as exc:
-            raise self._unfit(f"comparing {ref} with the image here", str(exc)) from exc
-        return _content(there) == _content(here)
+
+        def compare() -> bool:
+            try:
+                engine = docker.from_env(timeout=_PUSH_SECONDS)
+                with _lent(engine, ref, image.id):
+                    there, here = engine.images.pull(repository, tag).attrs, engine.images.get(image.id).attrs
+            except (DockerException, requests.RequestException) as exc:
+                raise self._refused(doing, str(exc)) from exc
+            return _content(there) == _content(here)
+
+        return self._patiently(doing, compare)
 
     def _push(self, image: Image, ref: str, progress: _Progress) -> str:
         """The digest that docker tells of the manifest. Raises _Passing when another attempt may help."""
@@ -206,79 +190,57 @@ class Registry:
                     detail=image.id,
                     hint="do it where it was built, or build that commit again and release it anew",
                 ) from exc
-            engine.api.tag(image.id, repository, tag)
-            for part in engine.api.push(repository, tag, stream=True, decode=True):
-                if "error" in part:
-                    raise self._refused(f"pushing {ref}", str(part["error"]))
-                progress.read(part)
-                digest = (part.get("aux") or {}).get("Digest", digest)
+            with _lent(engine, ref, image.id):
+                engine.api.tag(image.id, repository, tag)
+                for part in engine.api.push(repository, tag, stream=True, decode=True):
+                    if "error" in part:
+                        raise self._refused(f"pushing {ref}", str(part["error"]))
+                    progress.read(part)
+                    digest = (part.get("aux") or {}).get("Digest", digest)
         except (DockerException, requests.RequestException) as exc:
             raise self._refused(f"pushing {ref}", str(exc)) from exc
         return digest
 
     def _refused(self, doing: str, said: str) -> Exception:
-        return _Passing(said) if any(sign in said.lower() for sign in _PASSING) else self._unfit(doing, said)
-
-    def _unfit(self, doing: str, said: str) -> EnvironmentUnfit:
-        if any(sign in said.lower() for sign in _DENIED):
+        if _DENIED.search(said):
             return EnvironmentUnfit(
                 f"While {doing}: the registry does not accept the credentials",
                 detail=said,
                 hint=f"docker login {self._host}",
             )
+        if _PASSING.search(said):
+            return _Passing(said)
         return EnvironmentUnfit(f"While {doing}: the registry does not answer as it should", detail=said)
 
-    def _say_again(self, ref: str, state: RetryCallState) -> None:
+    def _say_again(self, doing: str, state: RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
-        text = f"pushing {ref} again in {pause:.0f} s (attempt {state.attempt_number + 1} of {_ATTEMPTS}): {failure}"
+        text = f"{doing} again in {pause:.0f} s (attempt {state.attempt_number + 1} of {_ATTEMPTS}): {failure}"
         self._reporter.emit(Note(text, warning=True))
-
-    # -- credentials ---------------------------------------------------------------------------------------------------
 
     @property
     def _host(self) -> str:
         return self._settings.repository.partition("/")[0]
 
-    def _docker_config(self) -> bytes:
-        """A config.json with the credentials for this registry and no other."""
-        try:
-            found = resolve_authconfig(docker.auth.load_config(), registry=self._host)
-        except DockerException as exc:
-            raise EnvironmentUnfit(
-                f"While asking docker's credential helper for {self._host}: it failed", detail=str(exc)
-            ) from exc
-        # what a helper says comes with capitals
-        known = {key.lower(): value for key, value in (found or {}).items()}
-        user, password = known.get("username"), known.get("password")
-        if not user or not password:
-            raise EnvironmentUnfit(
-                f"While making a pull secret: docker has no user and password for {self._host}",
-                hint=f"docker login {self._host}, or name a secret of your own (registry.pullSecret)",
-            )
-        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-        return json.dumps({"auths": {self._host: {"username": user, "password": password, "auth": auth}}}).encode()
 
-    def _require_secret(self, core: client.CoreV1Api, namespace: str, name: str) -> None:
-        with self._cluster.asking(f"looking for the pull secret {name} in {namespace}"), tolerating(404):
-            core.read_namespaced_secret(name, namespace, _request_timeout=_REQUEST_SECONDS)
-            return
-        raise EnvironmentUnfit(
-            f"While looking for pull secrets: {namespace} has no secret {name}",
-            hint=f"kubectl -n {namespace} create secret docker-registry {name}, or let releaser make one "
-            "(registry.createPullSecret)",
-        )
+@contextmanager
+def _lent(engine: docker.DockerClient, ref: str, keep: str) -> Iterator[None]:
+    """Docker here has the name only meanwhile, unless it had it before: else its image would stay for good. The image
+    with the id `keep` stays, even if it has no other name."""
+    had = bool(engine.images.list(name=ref))
+    try:
+        yield
+    finally:
+        with suppress(DockerException, requests.RequestException):
+            found = None if had else engine.images.get(ref)
+            if found and (found.id != keep or len(found.tags) > 1):
+                engine.images.remove(ref)
 
 
 def _content(attributes: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Layers, and what runs in them."""
     runs = ("User", "Env", "Cmd", "Entrypoint", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal")
     return attributes["RootFS"]["Layers"], {key: attributes["Config"].get(key) for key in runs}
-
-
-def pull_secret(release: str) -> str:
-    """The name of the secret that releaser makes."""
-    return f"{release}-registry"
 
 
 class _Progress:
