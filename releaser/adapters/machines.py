@@ -34,9 +34,11 @@ class Machine:
 def machines(profile: str) -> list[Machine]:
     """The profile's nodes; empty where Minikube's files don't say enough of one to reach it."""
     config = _read(_home() / "profiles" / profile / "config.json")
+    nodes = config.get("Nodes") or []
+    # a node that is alone has the profile's name, whatever its own (Minikube's MachineName)
     found = [
-        _machine(f"{profile}-{node['Name']}" if node.get("Name") else profile, node, config)
-        for node in config.get("Nodes") or []
+        _machine(f"{profile}-{node['Name']}" if node.get("Name") and len(nodes) > 1 else profile, node, config)
+        for node in nodes
     ]
     return [machine for machine in found if machine] if all(found) else []
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from releaser.adapters.exporter import Exporter
 from releaser.adapters.machines import Machine, machines
 from releaser.adapters.process import Finished, Process, failed, says_disk_full
-from releaser.adapters.runtimes import RUNTIMES, Held, Runtime
+from releaser.adapters.runtimes import HELD, RUNTIMES, Held, Runtime
 from releaser.adapters.tools import Tools
 from releaser.errors import EnvironmentUnfit
 from releaser.layers import DAMAGED
@@ -111,13 +111,17 @@ class MinikubeNodes(InNodes):
         return tuple(f"{repository}:{name.removeprefix(start)}" for name in sorted(names))
 
     def remove(self, ref: str) -> bool:
-        """Take the tag away from each node. What a container runs of stays on its node's disk until it ends."""
+        """Take the tag away from each node that has it; False when a container holds it in one of them.
+
+        containerd gives it up all the same: what a container runs of stays on the node's disk until it ends.
+        """
         doing = f"removing {ref} from {self.target}"
-        for store in self._stores():
-            self._run(store, store.runtime.remove, full_name(ref), doing=doing)
-        if not self._stores():
+        stores = self._stores()
+        if not stores:
             self._minikube("image", "rm", ref, doing=doing)
-        return True
+            return True
+        said = [self._run(store, store.runtime.remove, full_name(ref), doing=doing) for store in stores]
+        return not any(each.strip() == HELD for each in said)
 
     def sweep(self) -> None:
         for store in self._stores():

@@ -32,7 +32,8 @@ class Runtime:
 
     `look`: `read` understands what it prints. `receive`: takes in what releaser/layers.py writes in the `layout`; $1 is
     the image's name there, $2 the one to have. `receive_whole`: the same with what `docker save` writes. `tag`: gives
-    the image $1 the name $2. `remove`: takes the name $1 away. `sweep`: drops what broken-off transfers left behind.
+    the image $1 the name $2. `remove`: takes the name $1 away, if it is there, and with its last name the image; prints
+    HELD where a container keeps that from being done. `sweep`: drops what broken-off transfers left behind.
     """
 
     look: str
@@ -101,6 +102,17 @@ _REMOVE = f"""target=$({_CTR} images ls "name==$1" | awk 'NR == 2 {{print $3}}')
 names=$({_CTR} images ls | awk -v target="$target" '$3 == target {{print $1}}')
 echo "$names" | grep -qv ^sha256: || for name in $names; do {_CTR} images rm "$name"; done"""
 
+HELD = "held"
+# The engine refuses to take the last name of what any container was made of, be it running or not.
+_DOCKER_REMOVE = f"""docker image inspect "$1" >/dev/null 2>&1 || exit 0
+said=$(docker image rm "$1" 2>&1) && exit 0
+case "$said" in *conflict*) echo {HELD};; *) echo "$said" >&2; exit 1;; esac"""
+
+# CRI-O's containers are in the same store; 2 is podman's status for an image that is in use.
+_PODMAN_REMOVE = f"""podman image exists "$1" || exit 0
+podman image rm "$1" >/dev/null && exit 0
+[ $? = 2 ] && echo {HELD}"""
+
 _SWEEP = f"""{_CTR} content ls | awk '/containerd.io.gc.root=arriving/ {{print $1}}' | while read -r digest; do
 {_CTR} content label "$digest" containerd.io/gc.root=
 done"""
@@ -128,7 +140,7 @@ RUNTIMES = {
         receive="docker image load --quiet",
         receive_whole="docker image load --quiet",
         tag='docker image tag "$1" "$2"',
-        remove='docker image rm "$1"',
+        remove=_DOCKER_REMOVE,
         layout="docker",
     ),
     "crio": Runtime(
@@ -139,7 +151,7 @@ RUNTIMES = {
         receive="podman load --quiet",
         receive_whole=_PODMAN_WHOLE,
         tag='podman tag "$1" "$2"',
-        remove='podman untag "$1" "$1"',
+        remove=_PODMAN_REMOVE,
         layout="oci",
     ),
 }
