@@ -31,6 +31,7 @@ from releaser.models import (
     StepEnded,
     TestRun,
     Values,
+    full_name,
 )
 from releaser.objects import (
     RELEASE_NAME,
@@ -465,7 +466,11 @@ class FakeShelf:
         return tuple(sorted(ref for ref in self.images if ref.startswith(f"{repository}:")))
 
     def remove(self, ref: str) -> bool:
-        return ref not in self.held and bool(self.images.pop(ref, ""))
+        """What isn't there is removed already."""
+        if ref in self.held:
+            return False
+        self.images.pop(ref, None)
+        return True
 
     def sweep(self) -> None:
         self.swept += 1
@@ -479,8 +484,10 @@ class FakeImages(FakeShelf):
         self.source = source
 
     def identify(self, repository: str, version: str, dockerfile: Path) -> Image:
+        """What somebody gave the tag by hand doesn't count."""
         image = Image(repository, f"{version}-{self.source}")
-        return replace(image, id=self.images.get(image.ref, ""))
+        made = self.images.get(image.ref) == f"sha256:{self.source}"
+        return replace(image, id=self.images[image.ref] if made else "")
 
     def build(
         self, image: Image, dockerfile: Path, labels: dict[str, str], on_line: Callable[[str], None] = lambda line: None
@@ -499,7 +506,8 @@ class FakeNode(FakeShelf, InNodes):
         self.loads = 0
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
-        return tuple(self.images.get(ref, "") for ref in refs)
+        known = {full_name(ref): image_id for ref, image_id in self.images.items()}
+        return tuple(known.get(full_name(ref), "") for ref in refs)
 
     def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
         self.images[image.ref] = image.id
@@ -526,29 +534,36 @@ class FakeContainers:
         return ("web-1-a", "web-1-b")
 
 
-class FakeRegistry(FakeNode):
-    """Gives what is loaded a digest."""
+class FakeRegistry:
+    """Gives what is loaded a digest, and no tag ever other content."""
 
     pulled = True
     repository = "registry.example/team/web"
+    target = repository
 
     def __init__(self) -> None:
-        super().__init__()
-        self.target = self.repository
+        self.images: dict[str, str] = {}
+        self.loads = 0
         self.prepared: list[tuple[str, str]] = []
         self.cleared: list[tuple[str, str]] = []
 
     def named(self, image: Image) -> Image:
-        ref = f"{self.repository}:{image.tag}"
-        return Image(self.repository, image.tag, image.id, f"sha256:manifest-of-{image.tag}" * (ref in self.images))
+        [found] = self.image_ids(image.ref)
+        return Image(self.repository, image.tag, found or image.id, f"sha256:manifest-of-{image.tag}" if found else "")
 
     def image_ids(self, *refs: str) -> tuple[str, ...]:
-        return super().image_ids(*(f"{self.repository}:{ref.rpartition(':')[2]}" for ref in refs))
+        return tuple(self.images.get(f"{self.repository}:{ref.rpartition(':')[2]}", "") for ref in refs)
 
     def load(self, image: Image, on_progress: Callable[[str], None] = lambda text: None) -> Sent:
-        self.images[f"{self.repository}:{image.tag}"] = image.id
+        ref = f"{self.repository}:{image.tag}"
+        if self.images.get(ref, image.id) != image.id:
+            raise Refused(f"While pushing {ref}: the registry has other content under this tag")
+        self.images[ref] = image.id
         self.loads += 1
         return Sent("by docker push", 1_500_000, 1, 4)
+
+    def tag(self, image: Image, ref: str) -> None:
+        raise NotImplementedError
 
     def pull_secrets(self, release: str) -> tuple[str, ...]:
         return (f"{release}-registry",)
