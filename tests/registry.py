@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,12 +30,25 @@ _CERTIFICATES = Path("/etc/docker/certs.d")
 
 @dataclass
 class Weather:
-    """How the way to the registry is: answers to give in place of the registry's own when a manifest comes. Docker does
-    not try that again by itself."""
+    """How the way to the registry is: answers to give in place of the registry's own when a manifest comes, and when
+    one is asked for (Docker does not try these again by itself); and whether anything gets through that is larger than
+    `stuck_at` bytes. What doesn't is not answered before it `cleared`, and lost then."""
 
     answers: list[int] = field(default_factory=list)
+    to_questions: list[int] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     bytes_taken: int = 0
+    stuck_at: int | None = None
+    stuck: threading.Event = field(default_factory=threading.Event)
+    cleared: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, command: str, path: str) -> int:
+        """The status to answer with; 0 for the registry's own."""
+        answers = {"PUT": self.answers, "GET": self.to_questions, "HEAD": self.to_questions}.get(command)
+        if not answers or "/manifests/" not in path:
+            return 0
+        self.given.append(answers.pop(0))
+        return self.given[-1]
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,9 @@ class Served:
 
 
 @contextmanager
-def registry(directory: Path, host: str) -> Iterator[Served]:
-    """Listens at an address of this machine that the cluster's nodes reach too."""
+def registry(directory: Path, host: str, *, tls: bool = True) -> Iterator[Served]:
+    """Listens at an address of this machine that the cluster's nodes reach too. Without TLS Docker only talks to what
+    listens at the machine itself."""
     directory.mkdir(parents=True, exist_ok=True)
     ca = trustme.CA()
     (directory / "ca.crt").write_bytes(ca.cert_pem.bytes())
@@ -70,16 +84,18 @@ def registry(directory: Path, host: str) -> Iterator[Served]:
     weather = Weather()
     with (directory / "log").open("wb") as log:
         served = subprocess.Popen([program("registry"), "serve", directory / "config.yaml"], stdout=log, stderr=log)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(host).configure_cert(context)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+    if context:
+        ca.issue_cert(host).configure_cert(context)
     way = _Server((host, 0), _way(inner, weather), context)
     threading.Thread(target=way.serve_forever, daemon=True).start()
     address = f"{host}:{way.server_address[1]}"
     trusted = _CERTIFICATES / address
     try:
         _await(inner)
-        trusted.mkdir(parents=True)
-        (trusted / "ca.crt").write_bytes(ca.cert_pem.bytes())
+        if tls:
+            trusted.mkdir(parents=True)
+            (trusted / "ca.crt").write_bytes(ca.cert_pem.bytes())
         docker_config = directory / "docker"
         write_login(docker_config, address)
         yield Served(address, directory / "ca.crt", docker_config, weather, directory / "data")
@@ -119,14 +135,16 @@ class _Server(ThreadingHTTPServer):
     """Each connection's handshake in its own thread: one that never comes holds up nobody else."""
 
     def __init__(
-        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None
     ) -> None:
         super().__init__(address, handler)
         self._context = context
 
     def finish_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        with suppress(OSError), self._context.wrap_socket(request, server_side=True) as secured:
-            super().finish_request(secured, client_address)  # type: ignore[arg-type]
+        with suppress(OSError), ExitStack() as stack:
+            if self._context:
+                request = stack.enter_context(self._context.wrap_socket(request, server_side=True))
+            super().finish_request(request, client_address)  # type: ignore[arg-type]
 
 
 def _way(inner: int, weather: Weather) -> type[BaseHTTPRequestHandler]:
@@ -136,9 +154,12 @@ def _way(inner: int, weather: Weather) -> type[BaseHTTPRequestHandler]:
         def _pass_on(self) -> None:
             body = self._body()
             weather.bytes_taken += len(body)
-            if weather.answers and self.command == "PUT" and "/manifests/" in self.path:
-                status = weather.answers.pop(0)
-                weather.given.append(status)
+            if weather.stuck_at is not None and len(body) > weather.stuck_at:
+                weather.stuck.set()
+                weather.cleared.wait(_SECONDS)
+                self.close_connection = True
+                return
+            if status := weather.answer(self.command, self.path):
                 self._answer(status, {"Content-Type": "application/json"}, b'{"errors":[{"code":"TOOMANYREQUESTS"}]}')
                 return
             headers = {

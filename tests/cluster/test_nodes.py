@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
 
 from releaser.adapters.docker import Images
@@ -145,9 +146,8 @@ def test_an_image_goes_with_its_last_name_and_its_layers_with_it(machine: Machin
         assert ref in nodes.refs(REPOSITORY)
         nodes.remove(ref)
     assert not {image.ref, second} & set(nodes.refs(REPOSITORY))
-    if machine.runtime == "containerd":  # the others' stores are their own affair
-        listed = [*machine.command("ctr", "-n", "k8s.io", "content", "ls", "-q")]
-        eventually("its layer is gone", lambda: Exporter().layers_of(image)[-1] not in run(*listed))
+    layers = Exporter().layers_of(image)
+    eventually("its layer is gone", lambda: layers[-1] not in nodes._look()[0].of(layers))
 
 
 @pytest.mark.parametrize("way", [1, 2], ids=["a container reads the store", "docker save"])
@@ -220,6 +220,34 @@ def test_a_full_disk_is_named_and_leaves_no_name(context: str, first: Image) -> 
             reached(machine).load(first)
         assert "releaser prune" in caught.value.hint
         assert reached(machine).image_ids(first.ref) == ("",)
+
+
+def test_a_layer_that_is_damaged_in_dockers_store_is_told_and_names_nothing(context: str, tmp_path: Path) -> None:
+    image = make(tmp_path, f"damaged-{os.urandom(4).hex()}", small=SMALL)
+    engine = docker.from_env()
+    layer = engine.images.get(image.id).attrs["GraphDriver"]["Data"]["UpperDir"]
+    with (Path(layer) / "small").open("r+b") as file:
+        file.write(b"another beginning")
+    with nodes.containerd(context) as machine:
+        with pytest.raises(EnvironmentUnfit, match="Docker's copy of the image is damaged") as caught:
+            reached(machine).load(image)
+        assert "another digest in the store" in caught.value.detail
+        assert image.ref in caught.value.hint
+        assert reached(machine).image_ids(image.ref) == ("",)
+    engine.images.remove(image.id, force=True)
+
+
+def test_a_tag_goes_from_nodes_of_which_some_have_it(first: Image) -> None:
+    """And one that a container holds stays, where the engine doesn't let it go."""
+    with nodes.docker() as one, nodes.docker() as two:
+        reached(one).load(first)
+        both = reached(replace(one, name="one"), replace(two, name="two"))
+        run(*one.command("docker", "create", "--name", "held", first.id, "true"))
+        assert not both.remove(first.ref)
+        run(*one.command("docker", "rm", "held"))
+        assert both.refs(REPOSITORY) == (first.ref,)
+        assert both.remove(first.ref)
+        assert both.refs(REPOSITORY) == ()
 
 
 SENDER = """

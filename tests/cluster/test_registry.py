@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 from kubernetes import client
 
@@ -18,7 +21,7 @@ from releaser.adapters.registry import Registry
 from releaser.errors import EnvironmentUnfit, Refused
 from releaser.models import Image, Note
 from releaser.settings import RegistrySettings
-from tests.cluster.site import RELEASE, Site
+from tests.cluster.site import RELEASE, Site, eventually
 from tests.cluster.test_images import dockerfile
 from tests.fakes import Recorder
 from tests.registry import Served, registry, trusted_by, write_login
@@ -113,17 +116,83 @@ def test_a_tag_that_has_other_content_is_refused(
 def test_a_registry_that_is_unwell_for_a_while_gets_it_in_the_end(
     login: Served, cluster: Cluster, recorder: Recorder, base: Image, image: Image, status: int
 ) -> None:
-    """The manifest comes last: the layers that have arrived are not sent again."""
+    """Asked what it has, or sent a manifest. That comes last: the layers that have arrived are not sent again."""
     there = store(login, cluster, recorder)
     there.load(base)  # so that only the image's own layer is to be sent
     taken = login.weather.bytes_taken
-    login.weather.answers = [status] * 3
+    login.weather.to_questions, login.weather.answers = [status], [status] * 2
     login.weather.given.clear()
     there.load(image)
     assert login.weather.given == [status] * 3
     assert there.image_ids(image.ref) == (image.id,)
     assert login.weather.bytes_taken - taken < 2 * SIZE
     assert any(isinstance(event, Note) and "again in" in event.text for event in recorder.events)
+
+
+PUSHER = """
+import sys
+from pathlib import Path
+from releaser.adapters.cluster import Cluster
+from releaser.models import Image
+from tests.cluster.test_registry import store
+from tests.fakes import Recorder
+from tests.registry import Served, Weather
+context, address, tag, image_id = sys.argv[1:]
+served = Served(address, Path(), Path(), Weather(), Path())
+store(served, Cluster(context), Recorder(), "team/half").load(Image("releaser-test", tag, image_id))
+"""
+
+
+def test_a_push_that_is_killed_leaves_no_tag_and_the_next_one_sends_the_rest(
+    login: Served, cluster: Cluster, recorder: Recorder, tmp_path: Path
+) -> None:
+    """Its small layer gets through, its large one doesn't."""
+    for name, size in (("small", SIZE), ("large", 3 * SIZE)):
+        (tmp_path / name).write_bytes(os.urandom(size))
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY small /\nCOPY large /\n")
+    image = Image("releaser-test", f"half-{os.urandom(4).hex()}")
+    image = Images(Process(recorder)).build(image, tmp_path / "Dockerfile", {})
+    login.weather.stuck_at = 2 * SIZE
+    argv = [sys.executable, "-c", PUSHER, cluster.context, login.address, image.tag, image.id]
+    pusher = subprocess.Popen(argv)
+    try:
+        assert login.weather.stuck.wait(60)
+        arrived = login.data / "docker/registry/v2/repositories/team/half/_layers/sha256"
+        eventually("its small layer is there", lambda: arrived.is_dir() and list(arrived.iterdir()))
+    finally:
+        pusher.kill()
+        pusher.wait()
+        login.weather.stuck_at = None
+        login.weather.cleared.set()
+    there = store(login, cluster, recorder, "team/half")
+    assert there.image_ids(image.ref) == ("",)
+    taken = login.weather.bytes_taken
+    there.load(image)
+    assert 3 * SIZE <= login.weather.bytes_taken - taken < 3 * SIZE + SIZE // 2
+    assert there.image_ids(image.ref) == (image.id,)
+
+
+def test_docker_keeps_no_name_of_what_was_pushed(
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image
+) -> None:
+    """An image that has one is not removed with its own; one that somebody gave it is left alone."""
+    there, engine = store(login, cluster, recorder), docker.from_env()
+    there.load(image)
+    assert engine.images.get(image.id).tags == [image.ref]
+    engine.api.tag(image.id, f"{login.address}/team/other", image.tag)
+    store(login, cluster, recorder, "team/other").load(image)
+    assert set(engine.images.get(image.id).tags) == {image.ref, f"{login.address}/team/other:{image.tag}"}
+
+
+def test_a_registry_without_tls_is_used_where_releaser_yaml_says_so(
+    cluster: Cluster, recorder: Recorder, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with registry(tmp_path / "plain", "127.0.0.1", tls=False) as plain:
+        monkeypatch.setenv("DOCKER_CONFIG", str(plain.docker_config))
+        there = store(plain, cluster, recorder, plain_http=True)
+        assert there.image_ids(image.ref) == ("",)
+        there.load(image)
+        assert there.image_ids(image.ref) == (image.id,)
 
 
 @pytest.mark.parametrize("password", ["wrong", None], ids=["wrong password", "no password"])
