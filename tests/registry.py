@@ -150,6 +150,8 @@ class _Server(ThreadingHTTPServer):
 def _way(inner: int, weather: Weather) -> type[BaseHTTPRequestHandler]:
     class Way(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # what can't be read, such as the beginning of TLS where there is none, is answered like anything else
+        default_request_version = "HTTP/1.0"
 
         def _pass_on(self) -> None:
             body = self._body()
