@@ -35,11 +35,11 @@ def images() -> Images:
     return Images(Process(Recorder()))
 
 
-def dockerfile(directory: Path, text: str) -> Path:
-    """A Dockerfile on the base that the service's own has."""
+def dockerfile(directory: Path, text: str, start: str = "$BASE") -> Path:
+    """A Dockerfile that has the base of the service's own, and starts from there or from elsewhere."""
     base = next(line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG BASE="))
     path = directory / "Dockerfile"
-    path.write_text(f"{base}\nFROM $BASE\n{text}\n")
+    path.write_text(f"{base}\nFROM {start}\n{text}\n")
     return path
 
 

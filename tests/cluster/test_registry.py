@@ -56,18 +56,17 @@ def store(served: Served, cluster: Cluster, recorder: Recorder, path: str = "tea
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Image:
-    """What all images here are made from."""
-    (tmp_path / "base").mkdir()
-    return Images(Process(Recorder())).build(Image("releaser-test", "base"), dockerfile(tmp_path / "base", ""), {})
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Image:
-    """With a layer that no registry has."""
-    (tmp_path / "content").write_bytes(os.urandom(SIZE))
-    tag = f"1-{os.urandom(6).hex()}"
-    return Images(Process(Recorder())).build(Image("releaser-test", tag), dockerfile(tmp_path, "COPY content /x"), {})
+    """One layer, which no registry has."""
+    return built(tmp_path, content=SIZE)
+
+
+def built(directory: Path, **sizes: int) -> Image:
+    """With a layer of so many random bytes for each name, and nothing below."""
+    for name, size in sizes.items():
+        (directory / name).write_bytes(os.urandom(size))
+    path = dockerfile(directory, "\n".join(f"COPY {name} /{name}" for name in sizes), "scratch")
+    return Images(Process(Recorder())).build(Image("releaser-test", f"1-{os.urandom(6).hex()}"), path, {})
 
 
 def test_it_is_pushed_once_and_named_by_its_digest(
@@ -114,11 +113,10 @@ def test_a_tag_that_has_other_content_is_refused(
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_registry_that_is_unwell_for_a_while_gets_it_in_the_end(
-    login: Served, cluster: Cluster, recorder: Recorder, base: Image, image: Image, status: int
+    login: Served, cluster: Cluster, recorder: Recorder, image: Image, status: int
 ) -> None:
     """Asked what it has, or sent a manifest. That comes last: the layers that have arrived are not sent again."""
     there = store(login, cluster, recorder)
-    there.load(base)  # so that only the image's own layer is to be sent
     taken = login.weather.bytes_taken
     login.weather.to_questions, login.weather.answers = [status], [status] * 2
     login.weather.given.clear()
@@ -147,11 +145,7 @@ def test_a_push_that_is_killed_leaves_no_tag_and_the_next_one_sends_the_rest(
     login: Served, cluster: Cluster, recorder: Recorder, tmp_path: Path
 ) -> None:
     """Its small layer gets through, its large one doesn't."""
-    for name, size in (("small", SIZE), ("large", 3 * SIZE)):
-        (tmp_path / name).write_bytes(os.urandom(size))
-    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY small /\nCOPY large /\n")
-    image = Image("releaser-test", f"half-{os.urandom(4).hex()}")
-    image = Images(Process(recorder)).build(image, tmp_path / "Dockerfile", {})
+    image = built(tmp_path, small=SIZE, large=3 * SIZE)
     login.weather.stuck_at = 2 * SIZE
     argv = [sys.executable, "-c", PUSHER, cluster.context, login.address, image.tag, image.id]
     pusher = subprocess.Popen(argv)

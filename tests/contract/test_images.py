@@ -14,6 +14,7 @@ import pytest
 from releaser.adapters.docker import Images as RealImages
 from releaser.adapters.process import Process
 from releaser.models import Image
+from tests.cluster.test_images import dockerfile
 from tests.fakes import FakeImages, Recorder
 
 
@@ -63,7 +64,7 @@ def _fake(root: Path) -> Iterator[Side]:
 def _real(root: Path) -> Iterator[Side]:
     engine, repository = docker.from_env(), f"releaser-test-{os.urandom(4).hex()}"
     images = RealImages(Process(Recorder()))
-    (root / "Dockerfile").write_text("ARG BASE=scratch\nFROM scratch\nCOPY content /content\n")
+    path = dockerfile(root, "COPY content /content", "scratch")
 
     @contextmanager
     def holding(image: Image) -> Iterator[None]:
@@ -78,7 +79,7 @@ def _real(root: Path) -> Iterator[Side]:
         engine.api.tag(image.id, ref)
 
     try:
-        yield Side(images, repository, root / "Dockerfile", save, force, holding)
+        yield Side(images, repository, path, save, force, holding)
     finally:
         for ref in images.refs(repository):
             images.remove(ref)
