@@ -33,7 +33,7 @@ class Runtime:
     `look`: `read` understands what it prints. `receive`: takes in what releaser/layers.py writes in the `layout`; $1 is
     the image's name there, $2 the one to have. `receive_whole`: the same with what `docker save` writes. `tag`: gives
     the image $1 the name $2. `remove`: takes the name $1 away, if it is there, and with its last name the image; prints
-    HELD where a container keeps that from being done. `sweep`: drops what broken-off transfers left behind.
+    HELD where a container keeps that from being done. `sweep`: drops what transfers left behind that broke off.
     """
 
     look: str
@@ -90,7 +90,7 @@ _AHEAD = f"""attempt=$(date +%s).$$
 while read -r digest size && [ "$digest" ]; do
 head -c "$size" |
 {_CTR} content ingest --expected-digest "$digest" --expected-size "$size" "$digest.$attempt" || exit 1
-{_CTR} content label "$digest" "{{label}}=arriving" || exit 1
+{_CTR} content label "$digest" "{{label}}=arriving.$(date +%s)" || exit 1
 arrived="$arrived $digest"
 done
 {_TAKE_IN}[ $status = 0 ] && for digest in $arrived; do {_CTR} content label "$digest" "{{label}}="; done
@@ -113,8 +113,11 @@ _PODMAN_REMOVE = f"""podman image exists "$1" || exit 0
 podman image rm "$1" >/dev/null && exit 0
 [ $? = 2 ] && echo {HELD}"""
 
-_SWEEP = f"""{_CTR} content ls | awk '/containerd.io.gc.root=arriving/ {{print $1}}' | while read -r digest; do
-{_CTR} content label "$digest" containerd.io/gc.root=
+# What is younger may belong to a transfer that is under way, of another project for one.
+_ARRIVING_SECONDS = 3600
+_SWEEP = f"""{_CTR} content ls | sed -n 's|^\\(sha256:[0-9a-f]*\\).*gc.root=arriving.\\([0-9]*\\).*|\\1 \\2|p' |
+while read -r digest since; do
+[ $(($(date +%s) - since)) -lt {_ARRIVING_SECONDS} ] || {_CTR} content label "$digest" containerd.io/gc.root=
 done"""
 
 # podman makes localhost/web:1 of the web:1 that stands in an archive of `docker save`.

@@ -29,6 +29,7 @@ from tests.cluster.nodes import run
 from tests.cluster.site import eventually
 from tests.cluster.test_images import dockerfile
 from tests.fakes import Recorder
+from tests.images import imported
 
 pytestmark = pytest.mark.cluster
 
@@ -250,6 +251,21 @@ def test_a_tag_goes_from_nodes_of_which_some_have_it(first: Image) -> None:
         assert both.refs(REPOSITORY) == ()
 
 
+def test_what_a_broken_off_transfer_left_is_dropped_when_nobody_is_at_it_any_more(context: str) -> None:
+    old, new = (imported(REPOSITORY, f"swept-{number}") for number in (1, 2))
+    layers = [Exporter().layers_of(image)[0] for image in (old, new)]
+    with nodes.containerd(context) as machine:
+        ctr = machine.command("ctr", "-n", "k8s.io", "content")
+        for image, layer, since in ((old, layers[0], 1), (new, layers[1], int(time.time()))):
+            reached(machine).load(image)
+            run(*ctr, "label", layer, f"containerd.io/gc.root=arriving.{since}")
+        reached(machine).sweep()
+        left = [line.split()[0] for line in run(*ctr, "ls").splitlines() if "gc.root=arriving" in line]
+    assert left == [layers[1]]
+    for image in (old, new):
+        docker.from_env().images.remove(image.id, force=True)
+
+
 SENDER = """
 import sys
 from releaser.adapters.machines import Machine
@@ -295,6 +311,7 @@ def test_a_killed_releaser_leaves_no_name_and_the_next_one_sends_the_rest(half_s
     sender.send_signal(signal.SIGKILL)
     sender.wait()
     time.sleep(1)
+    reached(machine).sweep()  # it is too young to be dropped
     assert_taken_up(machine, image)
 
 
