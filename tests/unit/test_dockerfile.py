@@ -3,17 +3,7 @@ from __future__ import annotations
 import pytest
 
 from releaser.adapters.dockerfile import defaults, images, instructions
-
-DOCKERFILE = """\
-# a comment
-ARG BASE=scratch
-
-FROM ${BASE} AS build
-RUN make \\
- # between
- && make install
-COPY . /x
-"""
+from tests.unit.test_builders import DOCKERFILE
 
 
 def test_instructions_are_counted_as_the_classic_builder_does() -> None:
