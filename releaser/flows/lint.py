@@ -54,18 +54,19 @@ def lint(
         )
         try:
             subject.start()
-            found = list(_merged(subject, _layers(subject, schemas, thorough=scope.thorough), running.progress))
+            told = list(_told(subject, _layers(subject, schemas, thorough=scope.thorough), running.progress))
             unchecked = _unchecked(subject, schemas)
         finally:
             subject.close()
         today = scope.today or datetime.now(UTC).date()
-        found, waived = waivers.apply(found, project.lint.waivers, today, whole=scope.thorough)
+        # before they are merged: a waiver may be for one of the objects only
+        found, waived = waivers.apply(told, project.lint.waivers, today, whole=scope.thorough)
         linted = Linted(
-            findings=tuple(sorted(found)),
+            findings=tuple(sorted(_merged(found))),
             environments=tuple(environment.name for environment in environments),
             elapsed_seconds=time.monotonic() - started,
             chart=subject.shown(project.chart),
-            waived=tuple(sorted(waived)),
+            waived=tuple(sorted(_merged(waived))),
             unchecked=unchecked,
         )
         running.detail = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
@@ -119,17 +120,21 @@ def _layers(subject: Subject, schemas: Schemas, *, thorough: bool) -> list[tuple
     return [*layers, ("version", version.findings), ("unread values", lambda _: iter(tried.result()))]
 
 
-def _merged(
+def _told(
     subject: Subject, layers: Sequence[tuple[str, Layer]], progress: Callable[[str], None]
 ) -> Iterator[Finding]:
-    """Each finding once. One that only some objects or values show is told once for all that show it."""
-    kept: dict[Finding, list[str]] = defaultdict(list)
     for name, layer in layers:
         progress(name)
-        for finding in layer(subject):
-            bare = replace(finding, object="", message=finding.message.removeprefix(f"{finding.object}: "))
-            if finding.object not in kept[bare]:
-                kept[bare].append(finding.object)
+        yield from layer(subject)
+
+
+def _merged(told: Sequence[Finding]) -> Iterator[Finding]:
+    """Each finding once. One that several objects or values show is told once for all that show it."""
+    kept: dict[Finding, list[str]] = defaultdict(list)
+    for finding in told:
+        bare = replace(finding, object="", message=finding.message.removeprefix(f"{finding.object}: "))
+        if finding.object not in kept[bare]:
+            kept[bare].append(finding.object)
     for bare, objects in kept.items():
         named = [each for each in objects if each]
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""

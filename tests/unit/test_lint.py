@@ -134,6 +134,21 @@ def test_a_waiver_takes_a_finding_away_and_tells_of_it(bench: Bench, where: str)
     assert [each.rule for each in result.waived] == ["helm/lint"]
 
 
+def test_a_waiver_of_one_object_leaves_the_same_finding_of_another(bench: Bench) -> None:
+    bench.settings("lint:\n  waivers:\n    - {rule: kubernetes/label, where: '*/b', reason: old, expires: 2026-12-01}")
+    bench.charts = FakeCharts(
+        manifest="".join(
+            "---\n# Source: web/templates/all.yaml\napiVersion: v1\nkind: ConfigMap\n"
+            f"metadata: {{name: {name}, labels: {{tier: not a label}}}}\n"
+            for name in "abc"
+        )
+    )
+    result = linted(bench)
+    [told] = [each.message for each in result.findings if each.rule == "kubernetes/label"]
+    assert told.startswith("configmap/a and 1 more: ")
+    assert [each.object for each in result.waived] == ["configmap/b"]
+
+
 def test_a_waiver_of_something_else_waives_nothing_and_is_told(bench: Bench) -> None:
     result = waived(bench, "{rule: helm/lint, where: charts/other/*, reason: known, expires: 2026-12-01}")
     assert [each.rule for each in result.findings] == ["helm/lint", "waiver/unused"]
