@@ -68,6 +68,7 @@ def lint(
             chart=subject.shown(project.chart),
             waived=tuple(sorted(_merged(waived))),
             unchecked=unchecked,
+            directory=scope.repository.within(project.root) if scope.repository else "",
         )
         running.detail = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
         running.failed = bool(linted.errors)
@@ -120,9 +121,7 @@ def _layers(subject: Subject, schemas: Schemas, *, thorough: bool) -> list[tuple
     return [*layers, ("version", version.findings), ("unread values", lambda _: iter(tried.result()))]
 
 
-def _told(
-    subject: Subject, layers: Sequence[tuple[str, Layer]], progress: Callable[[str], None]
-) -> Iterator[Finding]:
+def _told(subject: Subject, layers: Sequence[tuple[str, Layer]], progress: Callable[[str], None]) -> Iterator[Finding]:
     for name, layer in layers:
         progress(name)
         yield from layer(subject)

@@ -39,13 +39,16 @@ class Charts(Protocol):
 
 
 class Repository(Protocol):
-    """What git knows. All paths are absolute; a text is None where the file isn't there."""
+    """What git knows. Paths are absolute; a text is None where the file isn't there; `within` tells where a directory
+    is in the repository, empty for its root or another's."""
 
     def base(self, wanted: str) -> str: ...
 
-    def changed(self, base: str, directory: Path) -> tuple[Path, ...]: ...
+    def changed(self, base: str, directory: Path) -> tuple[str, ...]: ...
 
     def text(self, base: str, path: Path) -> str | None: ...
+
+    def within(self, directory: Path) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -247,6 +248,27 @@ def result(*findings: Finding) -> Linted:
 def test_github_gets_a_command_for_each_finding() -> None:
     line = "::error file=values.yaml,line=3,col=1,title=style/braces::100%25 bad, really - to do: mend it"
     assert formats.as_github(result(ONE)) == line
+
+
+def test_github_keeps_what_would_end_a_command_or_a_property() -> None:
+    odd = Finding("a,b:c.yaml", 3, 0, "style/braces", Severity.INFO, "one\r\ntwo ::error::", "")
+    assert formats.as_github(result(odd)) == (
+        "::notice file=a%2Cb%3Ac.yaml,line=3,title=style/braces::one%0D%0Atwo ::error::"
+    )
+
+
+def test_files_are_named_from_the_repository_where_code_is_reviewed() -> None:
+    linted = replace(
+        result(replace(ONE, file="my values#1.yaml"), replace(ONE, file="/else/where")), directory="deploy"
+    )
+    assert [each.split(",")[0] for each in formats.as_github(linted).splitlines()] == [
+        "::error file=deploy/my values#1.yaml",
+        "::error file=/else/where",
+    ]
+    [run] = json.loads(formats.as_sarif(linted))["runs"]
+    places = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
+    assert places[:2] == ["deploy/my%20values%231.yaml", "file:///else/where"]
+    assert json.loads(formats.as_json(linted))["findings"][0]["file"] == "my values#1.yaml"
 
 
 def test_sarif_has_the_rule_the_place_and_what_is_waived() -> None:
