@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
-from releaser.errors import LintFailed
+from releaser.errors import EnvironmentUnfit, LintFailed
 from releaser.lint import (
     chart_yaml,
     fixes,
@@ -80,16 +81,25 @@ def fix(project: Project, environments: Sequence[Environment], charts: Charts) -
     subject = Subject(project, environments, charts, "")
     subject.close()
     changed = []
-    for path in style.styled(subject):
-        before = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    for path, before in style.styled(subject):
         after = fixes.mended(before, path)
         if after != before:
-            part = path.with_name(f".{path.name}.part")
-            part.write_bytes(after.encode("utf-8"))
-            part.chmod(path.stat().st_mode)
-            part.rename(path)
+            _rewrite(path.resolve(), after)
             changed.append(Fixed(subject.shown(path), fixes.diff(before, after, subject.shown(path))))
     return tuple(changed)
+
+
+def _rewrite(path: Path, text: str) -> None:
+    """Whole or not at all. Raises EnvironmentUnfit."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(text.encode("utf-8"))
+        part.chmod(path.stat().st_mode)
+        part.rename(path)
+    except OSError as exc:
+        raise EnvironmentUnfit(f"While mending {path}: {exc.strerror}", hint="may you write to its directory?") from exc
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def require_clean(linted: Linted) -> None:

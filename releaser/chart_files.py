@@ -1,0 +1,35 @@
+"""The files of a chart, as Helm finds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from releaser.located import Unreadable
+
+
+def chart_files(chart: Path) -> dict[str, Path]:
+    """Regular files by their paths in the chart, in order; those behind symlinks too, but not git's own.
+
+    Raises Unreadable for a directory that can't be read, or that a symlink in it leads back to.
+    """
+    return dict(_below(chart, "", ()))
+
+
+def _below(directory: Path, inside: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Path]]:
+    try:
+        found = directory.stat()
+        identity = (found.st_dev, found.st_ino)
+        entries = sorted(os.scandir(directory), key=lambda each: each.name)
+        if identity in above:
+            raise Unreadable(directory, "a symlink leads back to a directory that it is in")
+        for entry in entries:
+            path = directory / entry.name
+            if entry.is_dir():
+                if entry.name != ".git":
+                    yield from _below(path, f"{inside}{entry.name}/", (*above, identity))
+            elif entry.is_file():
+                yield f"{inside}{entry.name}", path
+    except OSError as exc:
+        raise Unreadable(directory, f"it can't be listed: {exc.strerror}") from exc
