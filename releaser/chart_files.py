@@ -10,7 +10,8 @@ from releaser.located import Unreadable
 
 
 def chart_files(chart: Path) -> dict[str, Path]:
-    """Regular files by their paths in the chart, in order; those behind symlinks too, but not git's own.
+    """All but directories, by their paths in the chart, in order; those behind symlinks too, but not git's own. Some of
+    them may be no regular files, or lead nowhere.
 
     Raises Unreadable for a directory that can't be read, or that a symlink in it leads back to.
     """
@@ -26,10 +27,16 @@ def _below(directory: Path, inside: str, above: tuple[tuple[int, int], ...]) -> 
             raise Unreadable(directory, "a symlink leads back to a directory that it is in")
         for entry in entries:
             path = directory / entry.name
-            if entry.is_dir():
-                if entry.name != ".git":
-                    yield from _below(path, f"{inside}{entry.name}/", (*above, identity))
-            elif entry.is_file():
+            if not _is_directory(entry):
                 yield f"{inside}{entry.name}", path
+            elif entry.name != ".git":
+                yield from _below(path, f"{inside}{entry.name}/", (*above, identity))
     except OSError as exc:
         raise Unreadable(directory, f"it can't be listed: {exc.strerror}") from exc
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symlink to itself
+        return False

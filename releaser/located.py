@@ -110,11 +110,10 @@ class TooBig(TooMuch):
 def load(path: Path, loader: type[ShallowLoader] = HelmLoader) -> Located:
     """Read one YAML document. Raises Unreadable for a missing or too big file, for what is no file, bad encoding, bad
     YAML, duplicate keys, and aliases that name themselves or grow without end."""
-    require_readable(path)
     return parse(decoded(path), path, loader)
 
 
-def require_readable(path: Path) -> None:
+def _require_readable(path: Path) -> None:
     """Raises Unreadable for what is no file (a pipe or a device has no end) or too big a one."""
     try:
         found = path.stat()
@@ -128,7 +127,8 @@ def require_readable(path: Path) -> None:
 
 
 def decoded(path: Path) -> str:
-    """The file's text. Raises Unreadable, with the place, where it isn't UTF-8."""
+    """The file's text. Raises Unreadable: for what is no file or too big a one, and, with its place, for no UTF-8."""
+    _require_readable(path)
     try:
         data = path.read_bytes()
     except OSError as exc:

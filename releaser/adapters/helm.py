@@ -255,7 +255,7 @@ def _copied(chart: Path, copy: Path, edited: Mapping[str, str]) -> None:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         if name in edited:
             (copy / name).write_text(edited[name], encoding="utf-8")
-        else:
+        elif files[name].is_file():
             shutil.copyfile(files[name], copy / name)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import threading
 import time
 import zlib
@@ -96,12 +97,12 @@ class KeptRenderings:
     def _content(self, chart: Path) -> str:
         """A digest of all files of a chart; files whose time and size are the same aren't read again."""
         found = chart_files(chart)
-        looks = tuple((name, (stat := path.stat()).st_mtime_ns, stat.st_size) for name, path in found.items())
+        looks = tuple((name, *_look(path)) for name, path in found.items())
         with self._lock:
             known = self._digests.get(chart)
         if known and known[0] == looks:
             return known[1]
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(os.fsencode(chart))  # Helm's messages name it
         for name, path in found.items():
             digest.update(f"{os.fsencode(name)!r} {_content(path)}\n".encode())
         with self._lock:
@@ -109,9 +110,18 @@ class KeptRenderings:
         return digest.hexdigest()
 
 
+def _look(path: Path) -> tuple[int, int]:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size
+    return 0, 0
+
+
 def _content(path: Path) -> str:
     """A digest, or why there is none: Helm says it, too."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "no regular file"
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject
-from releaser.located import NoMapping, TooBig, Unreadable, decoded, require_readable
+from releaser.located import NoMapping, TooBig, Unreadable, decoded
 from releaser.models import Finding
 
 
@@ -28,7 +28,6 @@ def findings(subject: Subject) -> Iterator[Finding]:
         return
     for path in templates.values():
         try:
-            require_readable(path)
             decoded(path)
         except Unreadable as exc:
             yield _told(subject, path, exc)

@@ -14,7 +14,7 @@ from yamllint.config import YamlLintConfig, YamlLintConfigError
 from releaser.errors import InvalidInput
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject
-from releaser.located import TooMuch, Unreadable, decoded, require_readable
+from releaser.located import TooMuch, Unreadable, decoded
 from releaser.models import Finding
 from releaser.settings import FILE
 
@@ -73,5 +73,4 @@ def styled(subject: Subject) -> Iterator[tuple[Path, str]]:
         except Unreadable:  # what is no YAML has a style yet
             pass
         with suppress(Unreadable):
-            require_readable(path)
             yield path, decoded(path)

@@ -122,6 +122,10 @@ class Subject:
         return tuple(found)
 
     @property
+    def chart_name(self) -> str:
+        return str(self.load(self.chart / "Chart.yaml").data.get("name", ""))
+
+    @property
     def defaults_file(self) -> Path:
         return self.chart / "values.yaml"
 

@@ -13,7 +13,7 @@ import jsonschema_rs
 from releaser.deciding import dotted
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject, Variant, leaves
-from releaser.located import Address, Unreadable, decoded, did_you_mean, require_readable
+from releaser.located import Address, Unreadable, decoded, did_you_mean
 from releaser.models import Finding, Values
 from releaser.objects import is_secret
 
@@ -28,7 +28,6 @@ def findings(subject: Subject) -> Iterator[Finding]:
             yield rule("values/no-schema-file").found(subject.shown(subject.defaults_file), 1, 1)
         return
     try:
-        require_readable(path)
         schema = json.loads(decoded(path))
     except json.JSONDecodeError as exc:
         yield rule("values/schema-unusable").found(shown, exc.lineno, exc.colno, f"this is no JSON: {exc.msg}")
@@ -48,6 +47,17 @@ def findings(subject: Subject) -> Iterator[Finding]:
         yield from _refused(subject, variant, schema, validator)
     if subject.readable(subject.variants[0]):
         yield from _unknown_to(subject, validator)
+
+
+def accepted(subject: Subject, variant: Variant) -> bool:
+    """Whether the chart's own schema finds nothing wrong with the values, as far as the files tell."""
+    path = subject.chart / "values.schema.json"
+    try:
+        schema = json.loads(decoded(path)) if os.path.lexists(path) else True
+        validator = jsonschema_rs.validator_for(schema, retriever=_refuse)
+    except (ValueError, RecursionError, Unreadable, jsonschema_rs.ReferencingError):
+        return False
+    return bool(validator.is_valid(without_nulls(subject.merged(variant))))
 
 
 def _refuse(uri: str) -> Any:
