@@ -13,7 +13,8 @@ def chart_files(chart: Path) -> dict[str, Path]:
     """All but directories, by their paths in the chart, in order; those behind symlinks too, but not git's own. Some of
     them may be no regular files, or lead nowhere.
 
-    Raises Unreadable for a directory that can't be read, or that a symlink in it leads back to.
+    Raises Unreadable for a directory that can't be read, or that a symlink in it leads back to, and for a name that is
+    no text.
     """
     return dict(_below(chart, "", ()))
 
@@ -27,6 +28,8 @@ def _below(directory: Path, inside: str, above: tuple[tuple[int, int], ...]) -> 
             raise Unreadable(directory, "a symlink leads back to a directory that it is in")
         for entry in entries:
             path = directory / entry.name
+            if entry.name != os.fsencode(entry.name).decode("utf-8", "replace"):
+                raise Unreadable(directory, f"a file's name is not UTF-8: {os.fsencode(entry.name)!r}")
             if not _is_directory(entry):
                 yield f"{inside}{entry.name}", path
             elif entry.name != ".git":

@@ -113,6 +113,14 @@ def test_symlinks_that_lead_in_a_circle_are_an_error(tmp_path: Path) -> None:
     assert [each.rule for each in linted(tmp_path).findings] == ["file/unreadable"]
 
 
+def test_a_name_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    good_project(tmp_path)
+    Path(os.fsdecode(os.fsencode(tmp_path / CHART) + b"/templates/b\xff.yaml")).write_text("a: 1\n")
+    [finding] = linted(tmp_path).findings
+    assert (finding.file, finding.rule) == (f"{CHART}/templates", "file/unreadable")
+    assert "xff" in finding.message
+
+
 @pytest.mark.parametrize(
     ("file", "text"), [("lintconf.yaml", "rules: {nope: enable}\n"), ("chart_schema.yaml", "name: nonsense(\n")]
 )

@@ -12,6 +12,7 @@ from releaser.errors import InvalidInput, LintFailed
 from releaser.flows.contrast import contrast
 from releaser.flows.lint import Scope, fix, lint, require_clean
 from releaser.lint import fixes, formats
+from releaser.located import load_mapping
 from releaser.models import Finding, Linted, Severity
 from tests.fakes import FakeCharts
 from tests.unit.conftest import Bench
@@ -101,6 +102,13 @@ def test_a_schema_is_never_fetched(bench: Bench, schema: Path) -> None:
     schema.write_text('{"properties": {"image": {"$ref": "https://schemas.example/image.json"}}}')
     [finding] = found(bench)
     assert (finding.rule, finding.file) == ("values/schema-unusable", "charts/web/values.schema.json")
+
+
+def test_a_date_in_values_stays_a_text_as_it_does_for_helm(bench: Bench) -> None:
+    bench.values("dev", "since: 2026-01-01\nwait: 1:30\n")
+    path = bench.project.environment("dev").values_file
+    assert load_mapping(path).data == {"since": "2026-01-01", "wait": "1:30"}
+    assert found(bench) == []
 
 
 def test_a_template_that_fails_is_named_once_with_its_line(bench: Bench) -> None:
