@@ -446,7 +446,8 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Linted:
-    """`waived` are findings that a waiver covers; `unchecked` are kinds of objects that have no schema here."""
+    """`waived` are findings that a waiver covers; `unchecked` are kinds of objects without a schema here; `directory`
+    is the project's in its repository, empty where the two are one."""
 
     findings: tuple[Finding, ...]
     environments: tuple[str, ...]
@@ -455,6 +456,7 @@ class Linted:
     waived: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
     fixed: tuple[Fixed, ...] = ()
+    directory: str = ""
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 from releaser.errors import InvalidInput
@@ -94,45 +93,15 @@ def parse_manifest(text: str, namespace: str) -> tuple[KubeObject, ...]:
     """
     import yaml
 
+    from releaser.located import HelmLoader
+
     try:
-        documents = [document for document in yaml.load_all(text, _loader()) if document is not None]
+        documents = [document for document in yaml.load_all(text, HelmLoader) if document is not None]
     except yaml.YAMLError as exc:
         raise InvalidInput(f"While reading a manifest: {exc}") from exc
-    except RecursionError:
-        deep = True
-    else:
-        deep = _levels(documents) > _MOST_LEVELS
-    if deep:
+    if _levels(documents) > _MOST_LEVELS:
         raise InvalidInput(f"While reading a manifest: it is nested more than {_MOST_LEVELS} levels deep")
     return tuple(_object(body, namespace) for document in documents for body in _items(document))
-
-
-@cache
-def _loader() -> Any:
-    """YAML as Helm reads it: without YAML 1.1's dates and base 60, which would turn texts into something else."""
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, where it is there
-        pass
-
-    changed = (":timestamp", ":int", ":float")
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(changed)]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:int",
-        re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$"),
-        list("-+0123456789"),
-    )
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(
-            r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
-        ),
-        list("-+.0123456789"),
-    )
-    return Loader
 
 
 def as_released(objects: Sequence[KubeObject], release: str, namespace: str) -> tuple[KubeObject, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from releaser.errors import InvalidInput, UsageError
-from releaser.located import Address, Located, did_you_mean, load_mapping
+from releaser.located import Address, Located, ShallowLoader, did_you_mean, load_mapping
 
 FILE = "releaser.yaml"
 
@@ -200,7 +201,7 @@ def load_project(root: Path) -> Project:
     if not root.is_dir():
         raise UsageError(f"The project {root} is not a directory", hint="give --project the directory of releaser.yaml")
     path = root / FILE
-    located = load_mapping(path) if path.exists() else Located(path, {}, {})
+    located = load_mapping(path, ShallowLoader) if os.path.lexists(path) else Located(path, {}, {})
     if located.data:
         _validate(located)
     given: dict[str, Any] = located.data

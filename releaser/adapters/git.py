@@ -38,16 +38,25 @@ class GitRepository:
         tag = self._git("describe", "--tags", "--abbrev=0")
         return self._git("rev-parse", f"{tag}^{{commit}}") if tag else ""
 
-    def changed(self, base: str, directory: Path) -> tuple[Path, ...]:
-        """The files below a directory that differ from the commit's; new ones too, unless git ignores them."""
-        root = Path(self._git("rev-parse", "--show-toplevel"))
-        tracked = self._git("diff", "--name-only", "--no-renames", base, "--", str(directory)).splitlines()
-        new = self._git("ls-files", "--others", "--exclude-standard", "--full-name", "--", str(directory)).splitlines()
-        return tuple(root / name for name in sorted({*tracked, *new}))
+    def changed(self, base: str, directory: Path) -> tuple[str, ...]:
+        """The files below a directory that differ from the commit's, by their paths in it; new ones too, unless git
+        ignores them."""
+        there = ("--", str(directory.resolve()))  # git names its root without symlinks
+        tracked = self._git("diff", "--name-only", "--no-renames", base, *there).splitlines()
+        new = self._git("ls-files", "--others", "--exclude-standard", "--full-name", *there).splitlines()
+        inside = self.within(directory)
+        return tuple(sorted(name.removeprefix(f"{inside}/") for name in {*tracked, *new}))
 
     def text(self, base: str, path: Path) -> str | None:
-        relative = path.relative_to(Path(self._git("rev-parse", "--show-toplevel")))
-        return self._run("show", f"{base}:{relative.as_posix()}")
+        return self._run("show", f"{base}:{path.resolve().relative_to(self._root()).as_posix()}")
+
+    def within(self, directory: Path) -> str:
+        """Where a directory stands in the repository; empty for its root, and for one that isn't in it."""
+        root, inside = self._root(), directory.resolve()
+        return inside.relative_to(root).as_posix() if inside != root and inside.is_relative_to(root) else ""
+
+    def _root(self) -> Path:
+        return Path(self._git("rev-parse", "--show-toplevel"))
 
     def _git(self, *arguments: str) -> str:
         return (self._run(*arguments) or "").strip()

@@ -21,6 +21,7 @@ from pyhelm3.errors import ReleaseNotFoundError
 
 from releaser.adapters.process import Finished, Process
 from releaser.adapters.tools import Tools
+from releaser.chart_files import chart_files
 from releaser.errors import EnvironmentUnfit, InvalidInput, Refused, ReleasePending, ReleaserError, ToolFailed
 from releaser.ledger import HelmRevision
 from releaser.models import TestRun, Values
@@ -220,9 +221,10 @@ class Helm:
         argv = ["template", release, "--namespace", namespace, "--skip-schema-validation", "--values", "-", *more]
         with TemporaryDirectory(prefix="releaser-") as directory:
             copy = Path(directory, chart.name)
-            shutil.copytree(chart, copy)
-            for name, text in edited.items():
-                (copy / name).write_text(text, encoding="utf-8")
+            try:
+                _copied(chart, copy, edited)
+            except OSError as exc:
+                raise InvalidInput(f"While copying {chart}: {exc}", hint="releaser lint") from exc
             return self._command().finish([*argv, copy], json.dumps(values).encode(), check=check)
 
     def lint(self, chart: Path, values_file: Path | None, kubernetes: str = "") -> str:
@@ -245,6 +247,16 @@ class Helm:
 
     def _await(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run(coroutine)
+
+
+def _copied(chart: Path, copy: Path, edited: Mapping[str, str]) -> None:
+    files = chart_files(chart)
+    for name in files.keys() | edited.keys():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if name in edited:
+            (copy / name).write_text(edited[name], encoding="utf-8")
+        elif files[name].is_file():
+            shutil.copyfile(files[name], copy / name)
 
 
 def _classified(exc: ToolFailed, verb: str) -> ReleaserError | ReleaseNotFoundError:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import threading
 import time
 import zlib
@@ -16,6 +17,7 @@ from typing import Any
 
 from releaser.adapters.helm import Helm
 from releaser.adapters.tools import Tools, cache_directory
+from releaser.chart_files import chart_files
 from releaser.errors import InvalidInput
 from releaser.models import Values
 
@@ -36,12 +38,12 @@ class KeptRenderings:
     def template(
         self, release: str, namespace: str, chart: Path, values_file: Path | None, kubernetes: str = ""
     ) -> str:
-        values = values_file.read_bytes() if values_file else b""
+        values = _content(values_file) if values_file else ""
         key = ("template", release, namespace, self._content(chart), values, kubernetes)
         return self._kept(key, lambda: self._helm.template(release, namespace, chart, values_file, kubernetes))
 
     def lint(self, chart: Path, values_file: Path | None, kubernetes: str = "") -> str:
-        values = values_file.read_bytes() if values_file else b""
+        values = _content(values_file) if values_file else ""
         key = ("lint", self._content(chart), values, kubernetes)
         return self._kept(key, lambda: self._helm.lint(chart, values_file, kubernetes))
 
@@ -53,11 +55,11 @@ class KeptRenderings:
         key = ("unparsed", release, namespace, self._content(chart), json.dumps(values), json.dumps(dict(edited)))
         return self._kept(key, lambda: self._helm.unparsed(release, namespace, chart, values, edited))
 
-    def _kept(self, key: tuple[str | bytes, ...], ask: Callable[[], str]) -> str:
+    def _kept(self, key: tuple[str, ...], ask: Callable[[], str]) -> str:
         """An answer, or the refusal that is the answer."""
         found = self._tools.find("helm")
         parts = (found.version if found else "", *key)
-        digest = hashlib.sha256(b"\0".join(part.encode() if isinstance(part, str) else part for part in parts))
+        digest = hashlib.sha256("\0".join(parts).encode())
         path = self._directory / digest.hexdigest()[:40]
         with suppress(OSError, ValueError, zlib.error):  # what is torn is made anew
             kept = json.loads(zlib.decompress(path.read_bytes()))
@@ -94,18 +96,36 @@ class KeptRenderings:
 
     def _content(self, chart: Path) -> str:
         """A digest of all files of a chart; files whose time and size are the same aren't read again."""
-        paths = sorted(path for path in chart.rglob("*") if path.is_file())
-        looks = tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in paths)
+        found = chart_files(chart)
+        looks = tuple((name, *_look(path)) for name, path in found.items())
         with self._lock:
             known = self._digests.get(chart)
         if known and known[0] == looks:
             return known[1]
-        digest = hashlib.sha256()
-        for path in paths:
-            digest.update(f"{path.relative_to(chart)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        digest = hashlib.sha256(os.fsencode(chart))  # Helm's messages name it
+        for name, path in found.items():
+            digest.update(f"{os.fsencode(name)!r} {_content(path)}\n".encode())
         with self._lock:
             self._digests[chart] = (looks, digest.hexdigest())
         return digest.hexdigest()
+
+
+def _look(path: Path) -> tuple[int, int]:
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size
+    return 0, 0
+
+
+def _content(path: Path) -> str:
+    """A digest, or why there is none: Helm says it, too."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "no regular file"
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        return str(exc)
 
 
 def _answer(kept: Mapping[str, Any]) -> str:

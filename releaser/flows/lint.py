@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
-from releaser.errors import LintFailed
+from releaser.errors import EnvironmentUnfit, LintFailed
 from releaser.lint import (
     chart_yaml,
     fixes,
@@ -54,19 +55,21 @@ def lint(
         )
         try:
             subject.start()
-            found = list(_merged(subject, _layers(subject, schemas, thorough=scope.thorough), running.progress))
+            told = list(_told(subject, _layers(subject, schemas, thorough=scope.thorough), running.progress))
             unchecked = _unchecked(subject, schemas)
         finally:
             subject.close()
         today = scope.today or datetime.now(UTC).date()
-        found, waived = waivers.apply(found, project.lint.waivers, today, whole=scope.thorough)
+        # before they are merged: a waiver may be for one of the objects only
+        found, waived = waivers.apply(told, project.lint.waivers, today, whole=scope.thorough)
         linted = Linted(
-            findings=tuple(sorted(found)),
+            findings=tuple(sorted(_merged(found))),
             environments=tuple(environment.name for environment in environments),
             elapsed_seconds=time.monotonic() - started,
             chart=subject.shown(project.chart),
-            waived=tuple(sorted(waived)),
+            waived=tuple(sorted(_merged(waived))),
             unchecked=unchecked,
+            directory=scope.repository.within(project.root) if scope.repository else "",
         )
         running.detail = f"{len(linted.errors)} errors, {len(linted.findings) - len(linted.errors)} others"
         running.failed = bool(linted.errors)
@@ -78,16 +81,25 @@ def fix(project: Project, environments: Sequence[Environment], charts: Charts) -
     subject = Subject(project, environments, charts, "")
     subject.close()
     changed = []
-    for path in style.styled(subject):
-        before = path.read_bytes().decode("utf-8", errors="surrogateescape")
+    for path, before in style.styled(subject):
         after = fixes.mended(before, path)
         if after != before:
-            part = path.with_name(f".{path.name}.part")
-            part.write_bytes(after.encode("utf-8"))
-            part.chmod(path.stat().st_mode)
-            part.rename(path)
+            _rewrite(path.resolve(), after)
             changed.append(Fixed(subject.shown(path), fixes.diff(before, after, subject.shown(path))))
     return tuple(changed)
+
+
+def _rewrite(path: Path, text: str) -> None:
+    """Whole or not at all. Raises EnvironmentUnfit."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(text.encode("utf-8"))
+        part.chmod(path.stat().st_mode)
+        part.rename(path)
+    except OSError as exc:
+        raise EnvironmentUnfit(f"While mending {path}: {exc.strerror}", hint="may you write to its directory?") from exc
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def require_clean(linted: Linted) -> None:
@@ -119,17 +131,19 @@ def _layers(subject: Subject, schemas: Schemas, *, thorough: bool) -> list[tuple
     return [*layers, ("version", version.findings), ("unread values", lambda _: iter(tried.result()))]
 
 
-def _merged(
-    subject: Subject, layers: Sequence[tuple[str, Layer]], progress: Callable[[str], None]
-) -> Iterator[Finding]:
-    """Each finding once. One that only some objects or values show is told once for all that show it."""
-    kept: dict[Finding, list[str]] = defaultdict(list)
+def _told(subject: Subject, layers: Sequence[tuple[str, Layer]], progress: Callable[[str], None]) -> Iterator[Finding]:
     for name, layer in layers:
         progress(name)
-        for finding in layer(subject):
-            bare = replace(finding, object="", message=finding.message.removeprefix(f"{finding.object}: "))
-            if finding.object not in kept[bare]:
-                kept[bare].append(finding.object)
+        yield from layer(subject)
+
+
+def _merged(told: Sequence[Finding]) -> Iterator[Finding]:
+    """Each finding once. One that several objects or values show is told once for all that show it."""
+    kept: dict[Finding, list[str]] = defaultdict(list)
+    for finding in told:
+        bare = replace(finding, object="", message=finding.message.removeprefix(f"{finding.object}: "))
+        if finding.object not in kept[bare]:
+            kept[bare].append(finding.object)
     for bare, objects in kept.items():
         named = [each for each in objects if each]
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""

@@ -3,16 +3,20 @@ a schema can't say."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import semver
 import yamale
+from yaml import YAMLError
 
+from releaser.errors import InvalidInput
 from releaser.lint.pods import listed
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject
-from releaser.located import Address, Unreadable
+from releaser.located import Address, ShallowLoader, Unreadable, decoded, load_mapping
 from releaser.models import Finding
 
 # chart-testing v3.14.0, etc/chart_schema.yaml (Apache-2.0), for projects that have none of their own.
@@ -61,17 +65,28 @@ def findings(subject: Subject) -> Iterator[Finding]:
     path = subject.chart / "Chart.yaml"
     shown = subject.shown(path)
     try:
-        located = subject.load(path)
+        located = load_mapping(path, ShallowLoader)  # as yamale itself, and so ct, reads it: dates are no texts
     except Unreadable:  # the layer of files says so
         return
-    own = subject.project.root / "chart_schema.yaml"
-    schema = yamale.make_schema(str(own)) if own.is_file() else yamale.make_schema(content=_DEFAULT)
+    schema = _schema(subject.project.root / "chart_schema.yaml")
     [result] = yamale.validate(schema, [(located.data, shown)], strict=True, _raise_error=False)
     for error in result.errors:
-        address: Address = tuple(int(part) if part.isdigit() else part for part in error.partition(": ")[0].split("."))
+        address: Address = tuple(
+            int(part) if part.isdecimal() else part for part in error.partition(": ")[0].split(".")
+        )
         yield rule("chart/schema").found(shown, *located.position(address), error)
     for name, address, text in _beyond_the_schema(located.data, subject.chart.name):
         yield rule(f"chart/{name}").found(shown, *located.position(address), text)
+
+
+def _schema(own: Path) -> Any:
+    """Raises InvalidInput for a schema that yamale refuses."""
+    if not os.path.lexists(own):
+        return yamale.make_schema(content=_DEFAULT)
+    try:
+        return yamale.make_schema(content=decoded(own))
+    except (SyntaxError, ValueError, TypeError, YAMLError) as exc:
+        raise InvalidInput(f"While reading {own}: {exc}", hint="yamale's documentation has what it may hold") from exc
 
 
 def _beyond_the_schema(chart: dict[str, Any], directory: str) -> Iterator[tuple[str, Address, str]]:

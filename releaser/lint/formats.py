@@ -1,10 +1,16 @@
-"""Findings for other programs: JSON, GitHub's annotations, SARIF 2.1.0. No I/O."""
+"""Findings for other programs: JSON, GitHub's annotations, SARIF 2.1.0. No I/O.
+
+In JSON files are named from the project's directory, as for people; in the others from the repository's, where code is
+reviewed.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from releaser import __version__
 from releaser.lint.rules import rules
@@ -46,11 +52,16 @@ _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO
 
 def as_github(linted: Linted) -> str:
     """Workflow commands (docs.github.com: workflow commands for GitHub Actions), one a line."""
-    return "\n".join(map(_command, linted.findings))
+    return "\n".join(_command(each, linted.directory) for each in linted.findings)
 
 
-def _command(finding: Finding) -> str:
-    properties = {"file": finding.file, "line": finding.line, "col": finding.column, "title": finding.rule}
+def _command(finding: Finding, directory: str) -> str:
+    properties = {
+        "file": str(Path(directory, finding.file)),
+        "line": finding.line,
+        "col": finding.column,
+        "title": finding.rule,
+    }
     told = ",".join(f"{key}={_escaped(str(value), ':,')}" for key, value in properties.items() if value)
     text = f"{finding.message} - to do: {finding.fix}" if finding.fix else finding.message
     return f"::{_COMMANDS[finding.severity]} {told}::{_escaped(text)}"
@@ -76,8 +87,8 @@ def as_sarif(linted: Linted) -> str:
         "rules": [_rule(name) for name in names],
     }
     results = [
-        *(_result(each, names) for each in linted.findings),
-        *({**_result(each, names), "suppressions": [{"kind": "external"}]} for each in linted.waived),
+        *(_result(each, names, linted.directory) for each in linted.findings),
+        *({**_result(each, names, linted.directory), "suppressions": [{"kind": "external"}]} for each in linted.waived),
     ]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     document = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
@@ -95,9 +106,9 @@ def _rule(name: str) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
+def _result(finding: Finding, names: Sequence[str], directory: str) -> dict[str, Any]:
     region = {"startLine": finding.line or 1, **({"startColumn": finding.column} if finding.column else {})}
-    place = {"artifactLocation": {"uri": finding.file}, "region": region}
+    place = {"artifactLocation": {"uri": _uri(Path(directory, finding.file))}, "region": region}
     return {
         "ruleId": finding.rule,
         "ruleIndex": names.index(finding.rule),
@@ -105,3 +116,7 @@ def _result(finding: Finding, names: Sequence[str]) -> dict[str, Any]:
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": place}],
     }
+
+
+def _uri(path: Path) -> str:
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix())

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject
-from releaser.located import MOST_BYTES, Unreadable, decoded
+from releaser.located import NoMapping, TooBig, Unreadable, decoded
 from releaser.models import Finding
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
-    for path in (subject.chart / "Chart.yaml", subject.defaults_file):
-        if not path.exists():
-            yield rule("file/missing").found(subject.shown(path))
+    for path, severity in ((subject.chart / "Chart.yaml", "error"), (subject.defaults_file, "warning")):
+        if not os.path.lexists(path):
+            yield rule("file/missing").found(subject.shown(path), severity=severity)
     for path in subject.yaml_files:
-        shown = subject.shown(path)
         try:
             subject.load(path)
         except Unreadable as exc:
-            name = "unreadable"
-            if path.stat().st_size > MOST_BYTES:
-                name = "too-big"
-            elif "a mapping is wanted" in exc.reason:
-                name = "not-a-mapping"
-            yield rule(f"file/{name}").found(shown, exc.line, exc.column, exc.reason)
-    for path in sorted(subject.chart.rglob("*")):
-        if "templates" in path.relative_to(subject.chart).parts and path.is_file():
-            yield from _template(subject, path)
-
-
-def _template(subject: Subject, path: Path) -> Iterator[Finding]:
-    if path.stat().st_size > MOST_BYTES:
-        megabytes = f"it has {path.stat().st_size / 1e6:.1f} MB"
-        yield rule("file/too-big").found(subject.shown(path), 0, 0, megabytes)
-        return
+            yield _told(subject, path, exc)
     try:
-        decoded(path)
+        templates = subject.template_files
     except Unreadable as exc:
-        yield rule("file/unreadable").found(subject.shown(path), exc.line, exc.column, exc.reason)
+        yield _told(subject, exc.path, exc)
+        return
+    for path in templates.values():
+        try:
+            decoded(path)
+        except Unreadable as exc:
+            yield _told(subject, path, exc)
+
+
+def _told(subject: Subject, path: Path, exc: Unreadable) -> Finding:
+    kinds = {TooBig: "too-big", NoMapping: "not-a-mapping"}
+    name = kinds.get(type(exc), "unreadable")
+    return rule(f"file/{name}").found(subject.shown(path), exc.line, exc.column, exc.reason)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from yaml import YAMLError
 from yamllint import linter
-from yamllint.config import YamlLintConfig
+from yamllint.config import YamlLintConfig, YamlLintConfigError
 
+from releaser.errors import InvalidInput
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject
-from releaser.located import MOST_BYTES
+from releaser.located import TooMuch, Unreadable, decoded
 from releaser.models import Finding
 from releaser.settings import FILE
 
@@ -35,10 +38,8 @@ rules:
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
-    own = subject.project.root / "lintconf.yaml"
-    config = YamlLintConfig(file=str(own)) if own.is_file() else YamlLintConfig(content=_DEFAULT)
-    for path in styled(subject):
-        text = path.read_bytes().decode("utf-8", errors="replace")
+    config = _config(subject.project.root / "lintconf.yaml")
+    for path, text in styled(subject):
         try:
             problems = list(linter.run(text, config))
         except YAMLError:  # a character that no YAML has: the layer of files says so
@@ -50,7 +51,26 @@ def findings(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def styled(subject: Subject) -> list[Path]:
-    """The files whose style matters; not those that are too big to be read."""
-    candidates = [subject.project.root / FILE, *subject.yaml_files]
-    return [path for path in candidates if path.is_file() and path.stat().st_size <= MOST_BYTES]
+def _config(own: Path) -> YamlLintConfig:
+    """Raises InvalidInput for a file of rules that yamllint refuses."""
+    if not os.path.lexists(own):
+        return YamlLintConfig(content=_DEFAULT)
+    try:
+        return YamlLintConfig(content=decoded(own))
+    except YamlLintConfigError as exc:
+        raise InvalidInput(f"While reading {own}: {exc}", hint="yamllint's documentation has its rules") from exc
+
+
+def styled(subject: Subject) -> Iterator[tuple[Path, str]]:
+    """The files whose style matters, with their texts; not those that can't be read, or not to their end."""
+    for path in (subject.project.root / FILE, *subject.yaml_files):
+        if not os.path.lexists(path):
+            continue
+        try:
+            subject.load(path)
+        except TooMuch:
+            continue
+        except Unreadable:  # what is no YAML has a style yet
+            pass
+        with suppress(Unreadable):
+            yield path, decoded(path)

@@ -7,11 +7,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from releaser.chart_files import chart_files
 from releaser.errors import InvalidInput
 from releaser.located import Address, Located, Unreadable, decoded, load_mapping
 from releaser.manifests import SEPARATOR, SOURCE, Document, documents, ranked
@@ -39,13 +41,16 @@ class Charts(Protocol):
 
 
 class Repository(Protocol):
-    """What git knows. All paths are absolute; a text is None where the file isn't there."""
+    """What git knows. Paths are absolute; a text is None where the file isn't there; `within` tells where a directory
+    is in the repository, empty for its root or another's."""
 
     def base(self, wanted: str) -> str: ...
 
-    def changed(self, base: str, directory: Path) -> tuple[Path, ...]: ...
+    def changed(self, base: str, directory: Path) -> tuple[str, ...]: ...
 
     def text(self, base: str, path: Path) -> str | None: ...
+
+    def within(self, directory: Path) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,10 @@ class Subject:
         return tuple(found)
 
     @property
+    def chart_name(self) -> str:
+        return str(self.load(self.chart / "Chart.yaml").data.get("name", ""))
+
+    @property
     def defaults_file(self) -> Path:
         return self.chart / "values.yaml"
 
@@ -128,18 +137,18 @@ class Subject:
         """Those that people write: Chart.yaml and all values."""
         candidates = [self.chart / "Chart.yaml", self.defaults_file]
         candidates += [*(each.values_file for each in self.environments), *self._ci_files]
-        return tuple(path for path in dict.fromkeys(candidates) if path.exists())
+        return tuple(path for path in dict.fromkeys(candidates) if os.path.lexists(path))
 
     def load(self, path: Path) -> Located:
         """A mapping; {} for a file that isn't there. Raises Unreadable."""
         return self._once(
-            ("load", path), lambda: load_mapping(path) if path.exists() else Located(path, {}, {})
+            ("load", path), lambda: load_mapping(path) if os.path.lexists(path) else Located(path, {}, {})
         ).result()
 
     def readable(self, variant: Variant) -> bool:
-        """Its values can be read, and the chart's own."""
+        """Its values can be read, and the chart's own, and what else Helm reads."""
         try:
-            self.own(variant), self.defaults, self.load(self.chart / "Chart.yaml")
+            self.files, self.own(variant), self.defaults, self.load(self.chart / "Chart.yaml")
         except Unreadable:
             return False
         return True
@@ -165,16 +174,24 @@ class Subject:
         return (own.path, 1, 1)
 
     @cached_property
+    def files(self) -> dict[str, Path]:
+        """The chart's, by their paths in it. Raises Unreadable."""
+        return chart_files(self.chart)
+
+    @cached_property
+    def template_files(self) -> dict[str, Path]:
+        """Those below templates/, of subcharts too. Raises Unreadable."""
+        return {name: path for name, path in self.files.items() if "templates" in name.split("/")[:-1]}
+
+    @cached_property
     def templates(self) -> dict[str, str]:
         """The texts of templates and helpers, its subcharts' included, by their paths in the chart; those that can't be
         read are left out."""
         found = {}
-        for path in sorted(self.chart.rglob("*")):
-            if path.suffix in _SUFFIXES and path.is_file() and "templates" in path.relative_to(self.chart).parts:
-                try:
-                    found[path.relative_to(self.chart).as_posix()] = decoded(path)
-                except Unreadable:
-                    continue
+        for name, path in self.template_files.items():
+            if path.suffix in _SUFFIXES:
+                with suppress(Unreadable):
+                    found[name] = decoded(path)
         return found
 
     @cached_property

@@ -31,7 +31,7 @@ _NUMBER = 700_000
 
 def findings(subject: Subject) -> Iterator[Finding]:
     variants = [each for each in subject.variants if subject.readable(each)]
-    if not subject.steady_templates or not variants:
+    if not variants or not subject.steady_templates:
         return
     named = _Named("\n".join(subject.templates.values()))
     others = ("global", *_subcharts(subject))  # a subchart's values are its own matter

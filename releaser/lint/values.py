@@ -4,6 +4,7 @@ its line and, for a key that isn't known, the one that was meant."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import jsonschema_rs
 from releaser.deciding import dotted
 from releaser.lint.rules import rule
 from releaser.lint.subject import Subject, Variant, leaves
-from releaser.located import Address, did_you_mean
+from releaser.located import Address, Unreadable, decoded, did_you_mean
 from releaser.models import Finding, Values
 from releaser.objects import is_secret
 
@@ -22,17 +23,20 @@ Schema = dict[str, Any]
 def findings(subject: Subject) -> Iterator[Finding]:
     path = subject.chart / "values.schema.json"
     shown = subject.shown(path)
-    if not path.is_file():
-        if subject.defaults_file.is_file():
+    if not os.path.lexists(path):
+        if os.path.lexists(subject.defaults_file):
             yield rule("values/no-schema-file").found(subject.shown(subject.defaults_file), 1, 1)
         return
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(decoded(path))
     except json.JSONDecodeError as exc:
         yield rule("values/schema-unusable").found(shown, exc.lineno, exc.colno, f"this is no JSON: {exc.msg}")
         return
-    except (OSError, UnicodeDecodeError) as exc:
-        yield rule("values/schema-unusable").found(shown, 0, 0, str(exc))
+    except Unreadable as exc:
+        yield rule("values/schema-unusable").found(shown, exc.line, exc.column, exc.reason)
+        return
+    except RecursionError:
+        yield rule("values/schema-unusable").found(shown, 0, 0, "it is nested too deeply")
         return
     try:
         validator = jsonschema_rs.validator_for(schema, retriever=_refuse)
@@ -43,6 +47,17 @@ def findings(subject: Subject) -> Iterator[Finding]:
         yield from _refused(subject, variant, schema, validator)
     if subject.readable(subject.variants[0]):
         yield from _unknown_to(subject, validator)
+
+
+def accepted(subject: Subject, variant: Variant) -> bool:
+    """Whether the chart's own schema finds nothing wrong with the values, as far as the files tell."""
+    path = subject.chart / "values.schema.json"
+    try:
+        schema = json.loads(decoded(path)) if os.path.lexists(path) else True
+        validator = jsonschema_rs.validator_for(schema, retriever=_refuse)
+    except (ValueError, RecursionError, Unreadable, jsonschema_rs.ReferencingError):
+        return False
+    return bool(validator.is_valid(without_nulls(subject.merged(variant))))
 
 
 def _refuse(uri: str) -> Any:

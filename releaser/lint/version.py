@@ -35,7 +35,7 @@ def findings(subject: Subject) -> Iterator[Finding]:
     if version < old:
         yield rule("version/lowered").found(*place, f"the version is {version}, in {commit[:9]} it was {old}")
     elif version == old:
-        names = ", ".join(each.relative_to(subject.chart).as_posix() for each in changed[:3])
+        names = ", ".join(changed[:3])
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         text = f"the chart was changed since {commit[:9]} ({names}{more}), and its version is still {version}"
         yield rule("version/not-raised").found(*place, text)

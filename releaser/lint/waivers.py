@@ -20,7 +20,8 @@ def apply(
     a waiver that nothing needs may be needed."""
     valid = [each for each in waivers if each.expires >= today]
     waived = [finding for finding in found if any(_covers(each, finding) for each in valid)]
-    left = [finding for finding in found if finding not in waived]
+    known = set(waived)
+    left = [finding for finding in found if finding not in known]
     return [*left, *_about(waivers, found, today, whole)], waived
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,35 @@ DEFECTS = [
     Defect("a dependency without a version", YAML, "", "dependencies:\n  - name: x\n", "chart/schema", "- name: x"),
     Defect("appVersion is a number", YAML, 'appVersion: "1.0"', "appVersion: 1.16", "helm/lint"),
     Defect("another name than the directory", YAML, "name: shop", "name: store", "chart/name", "name: store"),
+    Defect("appVersion is a date", YAML, 'appVersion: "1.0"', "appVersion: 2026-01-01", "chart/schema", "2026"),
+    Defect(
+        "maintainers of a deprecated chart",
+        YAML,
+        "",
+        "deprecated: true\nmaintainers:\n  - name: ann\n",
+        "chart/maintainer",
+        "maintainers",
+    ),
+    # ct's own rules: the version
+    Defect(
+        "a change under the old version",
+        VALUES,
+        "greeting: hello",
+        "greeting: good morning",
+        "version/not-raised",
+        "version",
+        where=YAML,
+        more=lambda root: _on_a_branch(root, VALUES),
+    ),
+    Defect(
+        "a lower version",
+        YAML,
+        "version: 1.2.3",
+        "version: 1.2.2",
+        "version/lowered",
+        "version",
+        more=lambda root: _on_a_branch(root, YAML),
+    ),
     # ct's own rules: yamllint
     Defect("trailing spaces", VALUES, "replicas: 2", "replicas: 2  ", "style/trailing-spaces", "replicas: 2"),
     Defect("CR LF", VALUES, "image:\n", "image:\r\n", "style/new-lines"),
@@ -259,6 +289,21 @@ DEFECTS = [
         "2999-01-01",
     ),
 ]
+
+
+def _on_a_branch(root: Path, file: str) -> None:
+    """The changed file isn't committed, on a branch that left main before."""
+    changed = (root / file).read_bytes()
+    shutil.copy(GOOD / file, root / file)
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false")
+    for argv in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        (*identity, "commit", "--quiet", "-m", "good"),
+        ("checkout", "--quiet", "-b", "topic"),
+    ):
+        subprocess.run(["git", "-C", root, *argv], check=True, timeout=30)
+    (root / file).write_bytes(changed)
 
 
 def _write(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from releaser.adapters.renderings import KeptRenderings
 from releaser.adapters.tools import Tools
 from releaser.flows.lint import Scope, lint
 from releaser.models import Finding, Linted, Severity
+from releaser.render import rendered
 from releaser.settings import load_project
 from tests.chart.corpus import DEFECTS, Defect, good_project
 from tests.fakes import Recorder
@@ -73,12 +74,14 @@ def test_the_chart_that_they_are_made_from_has_no_finding(tmp_path: Path, tools:
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda each: each.name.replace(" ", "-"))
 def test_a_defect_is_named_with_its_rule_file_and_line(defect: Defect, tmp_path: Path) -> None:
     defect.make(tmp_path)
-    findings = linted(tmp_path).findings
+    result = linted(tmp_path)
+    findings = result.findings
     assert any(names(defect, tmp_path, each) for each in findings), "\n".join(
         f"{each.place} {each.rule} {each.message}" for each in findings
     )
     # one defect isn't many findings
     assert len({each.rule for each in findings if each.severity is Severity.ERROR}) <= 3
+    assert [line for part in rendered(result) for line in str(part).splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("defect", SMALL, ids=lambda each: each.name.replace(" ", "-"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
@@ -74,6 +75,25 @@ def test_another_question_is_asked(helm: Counting, chart: Path, tmp_path: Path, 
     again = charts.template("x" if change == "release" else "web", "ns", chart, values, "1.34")
     assert helm.asked == 2
     assert ("text: c" in again.replace('"', "")) == (change == "values")
+
+
+def test_what_is_behind_a_symlinked_directory_counts(helm: Counting, chart: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "more.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    (chart / "templates" / "shared").symlink_to(shared)
+    charts = kept(helm, tmp_path / "kept")
+    assert "name: a" in charts.template("web", "ns", chart, None)
+    (shared / "more.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n")
+    assert "name: b" in charts.template("web", "ns", chart, None)
+
+
+def test_the_same_chart_elsewhere_is_another_question(helm: Counting, chart: Path, tmp_path: Path) -> None:
+    """Helm's messages name the chart's directory."""
+    kept(helm, tmp_path / "kept").lint(chart, None)
+    other = tmp_path / "other" / chart.name
+    shutil.copytree(chart, other)
+    assert str(other) in kept(helm, tmp_path / "kept").lint(other, None)
 
 
 def test_a_refusal_is_kept_too(helm: Counting, chart: Path, tmp_path: Path) -> None:

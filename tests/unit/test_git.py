@@ -12,6 +12,7 @@ from releaser.adapters.process import Process
 from releaser.errors import UsageError
 from releaser.flows.lint import Scope, lint
 from releaser.models import Finding
+from releaser.settings import load_project
 from tests.fakes import Recorder
 from tests.unit.conftest import Bench
 
@@ -102,6 +103,25 @@ def test_the_remotes_branch_goes_before_the_local_one(bench: Bench, git: GitRepo
     commit(bench.root, "not pushed")
     assert git.base("") == first
     assert [each.rule for each in found(bench, git)] == ["version/not-raised"]
+
+
+def test_a_project_behind_a_symlink_is_compared_too(bench: Bench, git: GitRepository, tmp_path: Path) -> None:
+    run(bench.root, "checkout", "--quiet", "-b", "topic")
+    change(bench.root)
+    link = tmp_path / "link"
+    link.symlink_to(bench.root)
+    project = load_project(link)
+    scope = Scope(repository=GitRepository(Process(Recorder()), project.chart))
+    findings = lint(project, project.environments, bench.charts, bench.reporter, scope).findings
+    [finding] = [each for each in findings if each.layer == "version"]
+    assert (finding.file, finding.rule) == ("charts/web/Chart.yaml", "version/not-raised")
+    assert "(Chart.yaml, values.yaml)" in finding.message
+
+
+def test_where_a_project_stands_in_its_repository(bench: Bench, git: GitRepository, tmp_path: Path) -> None:
+    assert git.within(bench.root) == ""
+    assert git.within(bench.root / "charts/web") == "charts/web"
+    assert git.within(tmp_path.parent) == ""
 
 
 def test_a_base_that_is_not_there_is_refused(bench: Bench, git: GitRepository) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from releaser.errors import InvalidInput, LintFailed
 from releaser.flows.contrast import contrast
 from releaser.flows.lint import Scope, fix, lint, require_clean
 from releaser.lint import fixes, formats
+from releaser.located import load_mapping
 from releaser.models import Finding, Linted, Severity
 from tests.fakes import FakeCharts
 from tests.unit.conftest import Bench
@@ -102,6 +104,13 @@ def test_a_schema_is_never_fetched(bench: Bench, schema: Path) -> None:
     assert (finding.rule, finding.file) == ("values/schema-unusable", "charts/web/values.schema.json")
 
 
+def test_a_date_in_values_stays_a_text_as_it_does_for_helm(bench: Bench) -> None:
+    bench.values("dev", "since: 2026-01-01\nwait: 1:30\n")
+    path = bench.project.environment("dev").values_file
+    assert load_mapping(path).data == {"since": "2026-01-01", "wait": "1:30"}
+    assert found(bench) == []
+
+
 def test_a_template_that_fails_is_named_once_with_its_line(bench: Bench) -> None:
     bench.charts = FakeCharts(template_error="execution error at (web/templates/x.yaml:7:3): raise the grace period")
     [finding] = found(bench)
@@ -132,6 +141,21 @@ def test_a_waiver_takes_a_finding_away_and_tells_of_it(bench: Bench, where: str)
     result = waived(bench, f"{{rule: helm/lint, reason: known, expires: 2026-11-01{where}}}")
     assert result.findings == ()
     assert [each.rule for each in result.waived] == ["helm/lint"]
+
+
+def test_a_waiver_of_one_object_leaves_the_same_finding_of_another(bench: Bench) -> None:
+    bench.settings("lint:\n  waivers:\n    - {rule: kubernetes/label, where: '*/b', reason: old, expires: 2026-12-01}")
+    bench.charts = FakeCharts(
+        manifest="".join(
+            "---\n# Source: web/templates/all.yaml\napiVersion: v1\nkind: ConfigMap\n"
+            f"metadata: {{name: {name}, labels: {{tier: not a label}}}}\n"
+            for name in "abc"
+        )
+    )
+    result = linted(bench)
+    [told] = [each.message for each in result.findings if each.rule == "kubernetes/label"]
+    assert told.startswith("configmap/a and 1 more: ")
+    assert [each.object for each in result.waived] == ["configmap/b"]
 
 
 def test_a_waiver_of_something_else_waives_nothing_and_is_told(bench: Bench) -> None:
@@ -232,6 +256,27 @@ def result(*findings: Finding) -> Linted:
 def test_github_gets_a_command_for_each_finding() -> None:
     line = "::error file=values.yaml,line=3,col=1,title=style/braces::100%25 bad, really - to do: mend it"
     assert formats.as_github(result(ONE)) == line
+
+
+def test_github_keeps_what_would_end_a_command_or_a_property() -> None:
+    odd = Finding("a,b:c.yaml", 3, 0, "style/braces", Severity.INFO, "one\r\ntwo ::error::", "")
+    assert formats.as_github(result(odd)) == (
+        "::notice file=a%2Cb%3Ac.yaml,line=3,title=style/braces::one%0D%0Atwo ::error::"
+    )
+
+
+def test_files_are_named_from_the_repository_where_code_is_reviewed() -> None:
+    linted = replace(
+        result(replace(ONE, file="my values#1.yaml"), replace(ONE, file="/else/where")), directory="deploy"
+    )
+    assert [each.split(",")[0] for each in formats.as_github(linted).splitlines()] == [
+        "::error file=deploy/my values#1.yaml",
+        "::error file=/else/where",
+    ]
+    [run] = json.loads(formats.as_sarif(linted))["runs"]
+    places = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
+    assert places[:2] == ["deploy/my%20values%231.yaml", "file:///else/where"]
+    assert json.loads(formats.as_json(linted))["findings"][0]["file"] == "my values#1.yaml"
 
 
 def test_sarif_has_the_rule_the_place_and_what_is_waived() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ deployment:
             ports: [{name: http, containerPort: 8080}]
             livenessProbe: {httpGet: {path: /livez, port: http}}
             readinessProbe: {httpGet: {path: /readyz, port: http}}
-            resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 128Mi}}
+            resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 128Mi, ephemeral-storage: 64Mi}}
             securityContext:
               allowPrivilegeEscalation: false
               readOnlyRootFilesystem: true
@@ -118,13 +119,16 @@ def scaler(**spec: Any) -> dict[str, Any]:
     return {**SCALER, "metadata": {"name": "web", "labels": dict(LABELS)}, "spec": {**SCALER["spec"], **spec}}  # type: ignore[dict-item]
 
 
-def job() -> dict[str, Any]:
+def job(policy: str = "") -> dict[str, Any]:
+    """A Job; with the policy by which Helm deletes it, a hook."""
     template = deepcopy(good()["deployment"]["spec"]["template"])
     template["metadata"] = {}
     template["spec"]["restartPolicy"] = "Never"
     for key in ("livenessProbe", "readinessProbe"):
         template["spec"]["containers"][0].pop(key)
-    metadata = {"name": "once", "labels": dict(LABELS)}
+    metadata: dict[str, Any] = {"name": "once", "labels": dict(LABELS)}
+    if policy:
+        metadata["annotations"] = {"helm.sh/hook": "test", "helm.sh/hook-delete-policy": policy}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}}
 
 
@@ -163,6 +167,10 @@ CHANGES = [
     Change("policy/drop-capabilities", lambda o: secured(o).update(capabilities={"drop": ["NET_RAW"]})),
     Change("policy/no-added-capabilities", lambda o: secured(o)["capabilities"].update(add=["SYS_ADMIN"])),
     Change("policy/seccomp", lambda o: pod(o)["securityContext"].update(seccompProfile={"type": "Unconfined"})),
+    Change(
+        "policy/no-host-process",
+        lambda o: pod(o)["securityContext"].update(windowsOptions={"hostProcess": True}),
+    ),
     Change("policy/proc-mount", lambda o: secured(o).update(procMount="Unmasked")),
     Change("policy/read-only-root", lambda o: secured(o).pop("readOnlyRootFilesystem")),
     Change("policy/no-host-network", lambda o: pod(o).update(hostNetwork=True)),
@@ -170,6 +178,10 @@ CHANGES = [
     Change("policy/no-host-ipc", lambda o: pod(o).update(hostIPC=True)),
     Change("policy/no-host-port", lambda o: web(o)["ports"][0].update(hostPort=8080)),
     Change("policy/no-host-path", lambda o: pod(o).update(volumes=[{"name": "v", "hostPath": {"path": "/etc"}}])),
+    Change(
+        "policy/volume-type",
+        lambda o: pod(o).update(volumes=[{"name": "v", "nfs": {"server": "files.example", "path": "/"}}]),
+    ),
     Change(
         "policy/no-sysctls",
         lambda o: pod(o)["securityContext"].update(sysctls=[{"name": "kernel.msgmax", "value": "1"}]),
@@ -181,11 +193,17 @@ CHANGES = [
     Change("policy/service-account-field", lambda o: pod(o).update(serviceAccount="web")),
     Change("policy/cpu-request", lambda o: web(o)["resources"]["requests"].pop("cpu")),
     Change("policy/memory-request", lambda o: web(o)["resources"]["requests"].pop("memory")),
-    Change("policy/memory-limit", lambda o: web(o)["resources"].pop("limits")),
+    Change("policy/memory-limit", lambda o: web(o)["resources"]["limits"].pop("memory")),
+    Change("policy/ephemeral-storage-limit", lambda o: web(o)["resources"]["limits"].pop("ephemeral-storage")),
     Change("policy/liveness-probe", lambda o: web(o).pop("livenessProbe")),
     Change("policy/readiness-probe", lambda o: web(o).pop("readinessProbe")),
     Change("policy/probes-differ", lambda o: web(o).update(readinessProbe=web(o)["livenessProbe"])),
     Change("policy/probe-port", lambda o: web(o)["livenessProbe"]["httpGet"].update(port="web")),
+    Change("policy/probe-host", lambda o: web(o)["livenessProbe"]["httpGet"].update(host="metadata.example")),
+    Change(
+        "policy/probe-host",
+        lambda o: web(o).update(lifecycle={"preStop": {"tcpSocket": {"port": 80, "host": "10.0.0.1"}}}),
+    ),
     Change("policy/duplicate-env", lambda o: web(o).update(env=[{"name": "A", "value": v} for v in "12"])),
     Change("policy/rolling-update", lambda o: o["deployment"]["spec"].update(strategy={"type": "Recreate"})),
     Change("policy/two-replicas", lambda o: o["deployment"]["spec"].update(replicas=1)),
@@ -201,6 +219,11 @@ CHANGES = [
         "policy/budget-blocks",
         lambda o: (o["budget"]["spec"].pop("maxUnavailable"), o["budget"]["spec"].update(minAvailable=2)),
     ),
+    Change(
+        "policy/budget-blocks",
+        lambda o: (o["budget"]["spec"].pop("maxUnavailable"), o["budget"]["spec"].update(minAvailable="51%")),
+    ),
+    Change("policy/budget-blocks", lambda o: o["budget"]["spec"].pop("maxUnavailable")),
     Change("policy/budget-target", lambda o: o["budget"]["spec"].update(selector={"matchLabels": {"a": "b"}})),
     Change("policy/budget-unhealthy", lambda o: o["budget"]["spec"].pop("unhealthyPodEvictionPolicy")),
     Change("policy/spread", lambda o: pod(o).pop("topologySpreadConstraints")),
@@ -222,9 +245,12 @@ CHANGES = [
     Change("policy/rbac-wildcard", lambda o: o.update(role=role(verbs=["*"]))),
     Change("policy/rbac-secrets", lambda o: o.update(role=role(resources=["secrets"]))),
     Change("policy/rbac-pods", lambda o: o.update(role=role(resources=["pods/exec"], verbs=["create"]))),
+    Change("policy/rbac-pods", lambda o: o.update(role=role(resources=["pods/attach"], verbs=["get"]))),
+    Change("policy/rbac-pods", lambda o: o.update(role=role(resources=["pods"], verbs=["create"]))),
     Change("policy/rbac-cluster-admin", lambda o: o.update(binding=BINDING)),
     Change("policy/account-missing", lambda o: pod(o).update(serviceAccountName="other")),
     Change("policy/job-ttl", lambda o: o.update(job=job())),
+    Change("policy/job-ttl", lambda o: o.update(job=job(policy="before-hook-creation"))),
     Change("policy/standard-labels", lambda o: o["config"]["metadata"].pop("labels")),
     Change("policy/fixed-namespace", lambda o: o["config"]["metadata"].update(namespace="elsewhere")),
     Change("secret/in-configmap", lambda o: o["config"].update(data={"DB_PASSWORD": "hunter22"})),
@@ -271,6 +297,18 @@ def test_a_pod_whose_account_has_a_role_needs_its_token(bench: Bench) -> None:
     assert found(bench, objects) == []
 
 
+def test_a_job_that_helm_deletes_does_not_pile_up(bench: Bench) -> None:
+    objects = good()
+    objects["job"] = job(policy="before-hook-creation,hook-succeeded")
+    assert found(bench, objects) == []
+
+
+def test_a_role_that_allows_two_things_is_told_of_both(bench: Bench) -> None:
+    objects = good()
+    objects["role"] = role(resources=["secrets", "pods/exec"], verbs=["get"])
+    assert {each.rule for each in found(bench, objects)} == {"policy/rbac-secrets", "policy/rbac-pods"}
+
+
 # What can't be broken alone.
 BESIDES = {
     "policy/no-ssh": {"policy/no-privileged-port"},
@@ -302,6 +340,55 @@ def test_what_is_for_protected_environments_is_left_alone_elsewhere(bench: Bench
 def test_the_page_of_rules_is_made_from_the_table() -> None:
     page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
     assert page == rules.page(), "python -m releaser.lint.rules"
+
+
+CHECKS = {
+    "kube-linter": """
+        run-as-non-root privileged-container privilege-escalation-container drop-net-raw-capability unsafe-sysctls
+        unsafe-proc-mount no-read-only-root-fs host-ipc host-network host-pid docker-sock sensitive-host-mounts
+        writable-host-mount ssh-port privileged-ports default-service-account non-existent-service-account
+        deprecated-service-account-field access-to-secrets access-to-create-pods cluster-admin-role-binding
+        wildcard-in-rules env-var-secret read-secret-from-env-var env-value-from duplicate-env-var latest-tag
+        unset-cpu-requirements unset-memory-requirements no-liveness-probe no-readiness-probe liveness-port
+        readiness-port startup-port minimum-three-replicas no-rolling-update-strategy hpa-minimum-three-replicas
+        dangling-horizontalpodautoscaler pdb-max-unavailable pdb-min-available pdb-unhealthy-pod-eviction-policy
+        no-anti-affinity no-node-affinity dangling-service dangling-ingress invalid-target-ports exposed-services
+        non-isolated-pod dangling-networkpolicy dangling-networkpolicypeer-podselector mismatching-selector
+        no-extensions-v1beta schema-validation required-label-owner required-annotation-email
+        job-ttl-seconds-after-finished restart-policy use-namespace priority-class-name dnsconfig-options sorted-keys
+        dangling-servicemonitor""",
+    "kube-score": """
+        container-security-context-user-group-id container-security-context-privileged container-seccomp-profile
+        container-security-context-readonlyrootfilesystem environment-variable-key-duplication container-image-tag
+        container-image-pull-policy container-resources container-ephemeral-storage-request-and-limit
+        container-*-requests-equal-limits pod-probes pod-probes-identical deployment-replicas deployment-strategy
+        horizontalpodautoscaler-has-target horizontalpodautoscaler-replicas
+        deployment-targeted-by-hpa-does-not-have-replicas-configured deployment-has-poddisruptionbudget
+        poddisruptionbudget-has-policy deployment-has-host-podantiaffinity pod-topology-spread-constraints
+        service-targets-pod service-type ingress-targets-service pod-networkpolicy networkpolicy-targets-pod
+        label-values stable-version deployment-pod-selector-labels-match-template-metadata-labels""",
+    "polaris": """
+        runAsRootAllowed runAsPrivileged privilegeEscalationAllowed dangerousCapabilities insecureCapabilities
+        linuxHardening procMount notReadOnlyRootFilesystem hostIPCSet hostPIDSet hostNetworkSet hostPortSet hostPathSet
+        hostProcess automountServiceAccountToken PodExecAttach ClusterAdmin sensitiveContainerEnvVar
+        sensitiveConfigmapContent tagNotSpecified pullPolicyNotAlways cpuRequestsMissing memoryRequestsMissing
+        cpuLimitsMissing memoryLimitsMissing livenessProbeMissing readinessProbeMissing deploymentMissingReplicas
+        hpaMaxAvailability hpaMinAvailability missingPodDisruptionBudget pdbDisruptionsIsZero
+        pdbMinAvailableGreaterThanHPAMinReplicas topologySpreadConstraint tlsSettingsMissing missingNetworkPolicy
+        metadataAndInstanceMismatched priorityClassNotSet""",
+}
+
+
+@pytest.mark.parametrize("tool", CHECKS)
+def test_every_check_of_the_others_has_a_rule_or_a_reason_to_be_left_out(tool: str) -> None:
+    """Their checks are those of stackrox/kube-linter@35de568, zegl/kube-score@06dedc9, FairwindsOps/polaris@c0e23a2."""
+    stood_for = {
+        check for each in rules.rules().values() for check in re.split(r",\s*", each.sources.get(tool, "")) if check
+    }
+    left_out = {word.strip(",;") for each in rules.left_out() for word in each["check"].split()}
+    wanted = set(CHECKS[tool].split())
+    assert wanted - stood_for - left_out == set()
+    assert stood_for - wanted == set()
 
 
 def test_every_rule_says_why_and_what_to_do() -> None:
