@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.memory import family, total
 from bench.record import Silent, circumstances, save, table, tool
 from releaser.adapters.cluster import Cluster
 from releaser.adapters.docker import LOCAL_BASE, LOCAL_BUILD_BASE, Images
@@ -101,24 +102,7 @@ class _Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            self._most = max(self._most, sum(map(_memory, _family(self._pid))))
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        below = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
-    return [pid, *(each for child in below for each in _family(child))]
-
-
-def _memory(pid: int) -> int:
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+            self._most = max(self._most, total(set(family(self._pid))))
 
 
 # -- the image and the node --------------------------------------------------------------------------------------------
