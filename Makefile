@@ -71,13 +71,16 @@ tree:  ## Show where things are
 	@git ls-files | awk -F/ '{ if (NF == 1) print $$1; else if (NF == 2) print $$1 "/" $$2; else if (!seen[$$1 "/" $$2]++) print $$1 "/" $$2 "/" }'
 
 .PHONY: bench
-bench: $(STAMP)  ## Measure start-up, verdict, recovery, delivery, the loop of `dev` and lint (two hours)
+bench: $(STAMP)  ## Measure everything that docs/ tells figures of, and write the tables there (some hours)
 	$(BIN)/python bench/startup.py
 	$(BIN)/python -m bench.verdict
 	$(BIN)/python -m bench.recover
 	$(BIN)/python -m bench.delivery
 	$(BIN)/python -m bench.loop
 	$(BIN)/python -m bench.lint --corpus
+	$(BIN)/python -m bench.platforms
+	$(BIN)/python -m bench.verify
+	$(BIN)/python -m bench.tables
 
 .PHONY: picture
 picture: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)

@@ -20,18 +20,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import verify
 from bench.platforms import tables as platforms
 from bench.record import RESULTS, ROOT
 
 Document = Mapping[str, Any]
 
-TABLES: dict[str, Mapping[str, Callable[[Document], str]]] = {"platforms": platforms.TABLES}
-COMMANDS = {"platforms": "python -m bench.platforms"}
+TABLES: dict[str, Mapping[str, Callable[[Document], str]]] = {
+    "platforms": platforms.TABLES,
+    "verify": verify.TABLES,
+}
+COMMANDS = {result: f"python -m bench.{result}" for result in TABLES}
 _PLACE = re.compile(r"(<!-- bench:(?P<result>[a-z]+)/(?P<figure>[a-z-]+) -->)(?P<now>.*?)(<!-- /bench -->)", re.DOTALL)
 
 
-def filled(text: str, results: Path, link: str) -> str:
-    """The document's text with every place filled; `link` is the way from the document to `results`.
+def filled(text: str, results: Path, way: str) -> str:
+    """The document's text with every place filled; `way` leads from the document to `results`.
 
     Raises KeyError for a place that names no known figure.
     """
@@ -44,7 +48,7 @@ def filled(text: str, results: Path, link: str) -> str:
             said = f"(not measured yet: `{COMMANDS[result]}`)"
             return f"{place[1]}{said}{place[5]}"
         document = json.loads(file.read_text(encoding="utf-8"))
-        said, target = render(document), f"{link}/{result}.json"
+        said, target = render(document), f"{way}/{result}.json"
         if "\n" not in said:
             return f"{place[1]}[{said}]({target}){place[5]}"
         return f"{place[1]}\n\n{said}\n\n{run_line(document, target)}\n\n{place[5]}"
@@ -73,9 +77,9 @@ def documents() -> list[Path]:
     return [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 
 
-def cited() -> set[str]:
-    """Names of the results that some document has a place for."""
-    return {place["result"] for path in documents() for place in _PLACE.finditer(path.read_text(encoding="utf-8"))}
+def link(document: Path) -> str:
+    """The way from the document to the results."""
+    return "bench/results" if document.parent == ROOT else "../bench/results"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stale = False
     for path in documents():
         text = path.read_text(encoding="utf-8")
-        link = "../bench/results" if path.parent != ROOT else "bench/results"
-        now = filled(text, RESULTS, link)
+        now = filled(text, RESULTS, link(path))
         if now == text:
             continue
         stale = True

@@ -9,7 +9,7 @@ On one machine, in turns and in one run, with the same code, settings and CPU:
     machines       two of them behind HAProxy, updated one after the other
 
 Measured: from nothing to all instances answering; SIGKILL of the service, and of the whole pod, container or machine;
-an update and a rollback under 20 requests a second; one instance more; memory; requests a second and latency of one
+an update and a rollback under 10 requests a second; one instance more; memory; requests a second and latency of one
 instance. What is missing is installed (Debian packages, as root) or built (Compose, from its pinned module). Nothing is
 left running, also after Ctrl-C. Results go to bench/results/platforms.json; with --only, to platforms-part.json.
 """

@@ -11,8 +11,8 @@ from bench.platforms.contestant import Contestant, Release
 from bench.platforms.load import closed_loop
 from bench.platforms.watch import Wanted, asking, run_and_watch, seconds_until
 
-RATE = 20.0
-LATENCY_RATE = 50.0
+RATE = 10.0
+LATENCY_RATE = 20.0
 LOAD_SECONDS = 10.0
 CONNECTIONS = 8
 MOST_REQUESTS = 20_000

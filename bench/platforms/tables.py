@@ -165,15 +165,58 @@ def _synthesis(document: Document) -> str:
 
 
 def _accelerator(document: Document) -> str:
-    used = document["accelerator"]
+    used = document.get("accelerator")
+    if used is None:
+        return "no machine took part in this run"
     if used["name"] == "kvm":
-        return "KVM"
-    return f"TCG, that is every instruction of the guest translated by software: {used['reason']}"
+        return "virtual machines with KVM"
+    return (
+        f"virtual machines with TCG, every instruction translated by software, because {used['reason']}: of their "
+        "seconds, throughput and latency only the order of events means something elsewhere"
+    )
 
 
 def _rounds(document: Document) -> str:
     count = len(document["rounds"])
     return f"{count} round{'s' if count != 1 else ''}"
+
+
+def _said(key: str, figure: Callable[[Document], str]) -> Callable[[Document], str]:
+    """A figure for a sentence; it is said when its contestant had no part in the run."""
+    return lambda document: figure(document) if key in document["contestants"] else "not in this run"
+
+
+def _words(key: str, *path: str) -> Callable[[Document], str]:
+    """Seconds, unless there was a round in which it never happened."""
+
+    def words(document: Document) -> str:
+        figures = _figures(document, key, *path)
+        return (
+            f"{statistics.median(figures):.1f} s" if len(figures) == len(document["rounds"]) else "not always by itself"
+        )
+
+    return _said(key, words)
+
+
+def _around(key: str) -> Callable[[Document], str]:
+    return _said(key, lambda document: f"{statistics.median(_memories(document, key, 'platform')) / _MIB:.0f} MiB")
+
+
+def _instance(key: str) -> Callable[[Document], str]:
+    return _said(key, lambda document: f"{statistics.median(instance_bytes(document, key)) / _MIB:.0f} MiB")
+
+
+def _changes(key: str) -> Callable[[Document], str]:
+    """Requests lost in updates and rollbacks together."""
+
+    def words(document: Document) -> str:
+        lost, sent = (
+            sum(sum(_figures(document, key, phase, name)) for phase in ("update", "rollback"))
+            for name in ("failed", "sent")
+        )
+        return f"{lost:.0f} of {sent:.0f} requests"
+
+    return _said(key, words)
 
 
 TABLES: Mapping[str, Callable[[Document], str]] = {
@@ -185,6 +228,17 @@ TABLES: Mapping[str, Callable[[Document], str]] = {
     "synthesis": _synthesis,
     "accelerator": _accelerator,
     "rounds": _rounds,
+    "pod-back": _words("kubernetes", "kill unit", "seconds"),
+    "gap-compose": _words("compose", "update", "longest_gap_seconds"),
+    "gap-machine": _words("machine", "update", "longest_gap_seconds"),
+    "changes-kubernetes": _changes("kubernetes"),
+    "changes-compose": _changes("compose-proxy"),
+    "changes-machines": _changes("machines"),
+    "around-kubernetes": _around("kubernetes"),
+    "around-compose": _around("compose"),
+    "instance-kubernetes": _instance("kubernetes"),
+    "instance-compose": _instance("compose-proxy"),
+    "instance-machines": _instance("machines"),
 }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench import tables
+from bench import tables, verify
 from bench.platforms.tables import TABLES as PLATFORMS
-from bench.record import RESULTS, ROOT
+from bench.record import RESULTS
 
 PLACE = "We saw <!-- bench:platforms/rounds -->old<!-- /bench -->."
 BLOCK = "<!-- bench:platforms/start -->\n\nold\n\n<!-- /bench -->\n"
@@ -81,9 +81,8 @@ def _saved(directory: Path, document: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("path", tables.documents(), ids=lambda path: path.name)
 def test_documents_say_what_the_committed_results_give(path: Path) -> None:
-    link = "../bench/results" if path.parent != ROOT else "bench/results"
     text = path.read_text(encoding="utf-8")
-    assert tables.filled(text, RESULTS, link) == text, "python -m bench.tables brings it up to date"
+    assert tables.filled(text, RESULTS, tables.link(path)) == text, "python -m bench.tables brings it up to date"
 
 
 def test_words_become_a_link_to_their_run(tmp_path: Path) -> None:
@@ -170,3 +169,37 @@ def test_the_synthesis_has_a_column_for_each() -> None:
 
 def test_translated_machines_are_told_with_the_reason() -> None:
     assert "there is no /dev/kvm" in PLATFORMS["accelerator"](_document(1.0))
+
+
+def test_a_sentence_about_one_that_had_no_part_in_the_run_says_so() -> None:
+    assert PLATFORMS["instance-machines"](_document(1.0)) == "not in this run"
+    assert PLATFORMS["instance-kubernetes"](_document(1.0)) == "32 MiB"
+
+
+def test_a_sentence_gives_no_seconds_for_what_did_not_always_come_back() -> None:
+    document = _document(2.0, 4.0)
+    assert PLATFORMS["pod-back"](document) == "3.0 s"
+    document["rounds"][0]["kubernetes"]["kill unit"] = _killed(None, 90, by_hand=7.0)
+    assert PLATFORMS["pod-back"](document) == "not always by itself"
+
+
+def test_promises_are_told_with_what_was_measured() -> None:
+    def measured(name: str, value: float | None, unit: str = "") -> dict[str, Any]:
+        return {"name": name, "value": value, "unit": unit, "at_most": 60, "at_least": None, "note": ""}
+
+    def conclusion(name: str, outcome: str, reason: str, *figures: dict[str, Any]) -> dict[str, Any]:
+        promise = {"name": name, "hypothesis": "a | b", "criterion": "", "about_seconds": 5}
+        conclusion = {"promise": promise, "outcome": outcome, "reason": reason, "measurements": list(figures)}
+        return {**conclusion, "elapsed_seconds": 9.5, "timeline": {"requests": []}}
+
+    killed = conclusion("pod-delete", "holds", "", measured("ready again", 2.345, "s"), measured("lost", 0))
+    never = conclusion("autoscale", "does not hold", "", measured("scaled up", None, "s"))
+    skipped = conclusion("drain", "skipped", "one node alone")
+    kept = verify.kept({"holds": False, "sent": 10, "lost": 0, "conclusions": [killed, never, skipped], "other": 1})
+    assert "timeline" not in kept["conclusions"][0] and "other" not in kept
+    rows = verify.TABLES["promises"](kept).splitlines()[2:]
+    assert rows == [
+        "| `pod-delete` | a \\| b | holds | ready again 2.35 s; lost 0 |",
+        "| `autoscale` | a \\| b | does not hold | scaled up: never |",
+        "| `drain` | a \\| b | skipped | one node alone |",
+    ]
