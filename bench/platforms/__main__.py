@@ -80,7 +80,7 @@ def _compare(options: argparse.Namespace, printer: Printer) -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="releaser-bench-")))
         where = stack.enter_context(site(directory / "project", cluster))
         both = releases(where, directory)
-        document |= _settings(options.rounds)
+        document |= _settings()
         entered = stack.enter_context(_contestants(keys, both, directory, printer, document))
         made: list[Contestant] = [*([Kubernetes(where)] if "kubernetes" in keys else []), *entered]
         document["contestants"] = {each.key: {"name": each.name, "instances": each.instances} for each in made}
@@ -101,9 +101,9 @@ def _compare(options: argparse.Namespace, printer: Printer) -> None:
     print(f"\nwritten to {written}; `python -m bench.tables` brings it into docs/")
 
 
-def _settings(rounds: int) -> dict[str, Any]:
+def _settings() -> dict[str, Any]:
     return {
-        "command": f"python -m bench.platforms --rounds {rounds}",
+        "command": " ".join(["python -m bench.platforms", *sys.argv[1:]]),
         "settings": {
             "workers": WORKERS,
             "threads": THREADS,
