@@ -52,10 +52,13 @@ class Kubernetes:
         return self._site.url
 
     def start(self) -> None:
+        if self._pods():
+            raise SystemExit(f"{self._site.namespace} still has pods of the service: nothing to start from")
         self._deploy(__version__)
 
     def stop(self) -> None:
-        self._site.releaser("destroy", "dev")
+        """Also of what was never released, or half of it: the namespace goes at the end in any case."""
+        self._site.run("destroy", "dev")
 
     def arm_process(self) -> Callable[[], None]:
         uid = self._pods()[0].metadata.uid

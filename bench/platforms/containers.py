@@ -126,7 +126,7 @@ class Behind:
             "PROXY_CONFIGURATION": str(configuration),
             "STATS_PORT": str(self._stats),
         }
-        self._project = _Project(program, "proxy", "compose.yaml", directory, more)
+        self._project = _Project(program, "proxy", "careful.yaml", directory, more)
         self._project.instances = self.instances
 
     @property

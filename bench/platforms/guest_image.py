@@ -7,6 +7,7 @@ mmdebstrap fills a directory, the application's locked packages go into /opt/pac
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -62,6 +63,10 @@ def make(release: Release, process: Process, reporter: Reporter) -> Guest:
     """The guest with this release on it; made when there is none of that content."""
     if platform.machine() != "x86_64":
         raise SystemExit(f"the virtual machine is x86-64 only, and this one is {platform.machine()}")
+    if os.geteuid() != 0:
+        raise SystemExit(
+            "making the guest's disk takes root; leave machines out by --only kubernetes --only compose ..."
+        )
     home = cache_directory() / "bench" / "guest"
     system = home / f"system-{_digest(_DEBIAN_PACKAGES)}"
     guest = Guest(home / _digest([_DEBIAN_PACKAGES, SETTINGS, *_contents(release)]))
