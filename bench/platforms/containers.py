@@ -63,21 +63,16 @@ class _Project:
         return Memory(memory.total((engine - others) | proxies), memory.total(served - engine))
 
 
-class Alone:
-    """One container, which Compose replaces."""
+class _Composed:
+    """What holds for both."""
 
-    key, name, instances = "compose", "Compose, one", 1
-
-    def __init__(self, program: Path, releases: tuple[Release, Release], directory: Path) -> None:
+    def __init__(self, project: _Project, releases: tuple[Release, Release]) -> None:
+        self._project = project
         self._old, self._new = releases
-        self._project = _Project(program, "alone", "plain.yaml", directory, {})
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._project.port}"
-
-    def start(self) -> None:
-        self._up(self._old)
 
     def stop(self) -> None:
         self._project.down()
@@ -87,6 +82,18 @@ class Alone:
 
     def arm_unit(self) -> tuple[Callable[[], None], str]:
         return _removal(self._project.containers()[0])
+
+
+class Alone(_Composed):
+    """One container, which Compose replaces."""
+
+    key, name, instances = "compose", "Compose, one", 1
+
+    def __init__(self, program: Path, releases: tuple[Release, Release], directory: Path) -> None:
+        super().__init__(_Project(program, "alone", "plain.yaml", directory, {}), releases)
+
+    def start(self) -> None:
+        self._up(self._old)
 
     def revive(self) -> None:
         self._project.compose("up", "--detach", "--wait")
@@ -108,14 +115,13 @@ class Alone:
         return self._project.memory(with_proxy=False)
 
 
-class Behind:
+class Behind(_Composed):
     """Several containers behind a proxy. An update starts as many new ones beside them, waits until the proxy knows
     them, and stops the old ones: what the plug-in docker-rollout does, since Compose has no such command."""
 
     key, name, instances = "compose-proxy", "Compose, proxy", 2
 
     def __init__(self, program: Path, releases: tuple[Release, Release], directory: Path) -> None:
-        self._old, self._new = releases
         configuration, self._stats = directory / "compose.cfg", free_port()
         by_name = "resolvers docker\n    nameserver docker 127.0.0.11:53\n    hold valid 1s\n    hold nx 1s\n"
         # so many may be there at once: twice the instances in an update
@@ -126,25 +132,12 @@ class Behind:
             "PROXY_CONFIGURATION": str(configuration),
             "STATS_PORT": str(self._stats),
         }
-        self._project = _Project(program, "proxy", "careful.yaml", directory, more)
+        super().__init__(_Project(program, "proxy", "careful.yaml", directory, more), releases)
         self._project.instances = self.instances
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._project.port}"
 
     def start(self) -> None:
         self._project.image, self._project.instances = self._old.image, self.instances
         self._project.compose("up", "--detach", "--wait")
-
-    def stop(self) -> None:
-        self._project.down()
-
-    def arm_process(self) -> Callable[[], None]:
-        return partial(os.kill, _pid(self._project.containers()[0]), signal.SIGKILL)
-
-    def arm_unit(self) -> tuple[Callable[[], None], str]:
-        return _removal(self._project.containers()[0])
 
     def revive(self) -> None:
         self._project.compose("up", "--detach", "--wait", "--no-recreate")
