@@ -84,7 +84,7 @@ class Kubernetes:
         self._deploy(_NEXT_VERSION)
 
     def roll_back(self) -> None:
-        self._site.releaser("rollback", "dev")
+        self._run("rollback")
 
     def scale(self, instances: int) -> None:
         client.AppsV1Api(self._site.cluster.api).patch_namespaced_deployment_scale(
@@ -107,7 +107,12 @@ class Kubernetes:
 
     def _deploy(self, version: str) -> None:
         _write_version(self._site.root, version)
-        self._site.releaser("deploy", "dev")
+        self._run("deploy")
+
+    def _run(self, verb: str) -> None:
+        ended = self._site.run(verb, "dev")
+        if ended.code:
+            raise SystemExit(f"releaser {verb} dev ended with exit code {ended.code}:\n{ended.stderr[-3000:]}")
 
     def _pods(self) -> list[client.V1Pod]:
         labels = f"app.kubernetes.io/instance={RELEASE}"
