@@ -39,11 +39,15 @@ class Wanted:
         return len(answers) >= _IN_A_ROW and new and len(names) >= self.instances and self.gone not in names
 
 
-def seconds_until(url: str, wanted: Wanted, started: float, most_seconds: float) -> float | None:
+def seconds_until(
+    url: str, wanted: Wanted, started: float, most_seconds: float, over: threading.Event | None = None
+) -> float | None:
     """Seconds from `started` (monotonic) to the first of the answers in a row that meet what is wanted; None when that
-    took longer than `most_seconds`. Each question has a connection of its own, since Services balance connections."""
+    took longer than `most_seconds`, or nobody waits for it any more (`over`). Each question has a connection of its
+    own, since Services balance connections."""
+    over = over or threading.Event()
     row: list[tuple[float, dict[str, Any]]] = []
-    while time.monotonic() < started + most_seconds:
+    while time.monotonic() < started + most_seconds and not over.is_set():
         asked = time.monotonic()
         try:
             answer = requests.get(f"{url}/version", timeout=_ANSWER_SECONDS)
@@ -54,7 +58,7 @@ def seconds_until(url: str, wanted: Wanted, started: float, most_seconds: float)
         row = [*row, (asked, said)] if fits else []
         if wanted.met_by([each for _, each in row]):
             return _complete(row, wanted.instances) - started
-        time.sleep(_PAUSE_SECONDS)
+        over.wait(_PAUSE_SECONDS)
     return None
 
 
@@ -79,18 +83,23 @@ def run_and_watch(command: Callable[[], None], url: str, wanted: Wanted, most_se
 
     Raises SystemExit when it never is.
     """
-    done = Done()
+    done, over = Done(), threading.Event()
     started = time.monotonic()
 
     def watch() -> None:
-        done.wanted_seconds = seconds_until(url, wanted, started, most_seconds)
+        done.wanted_seconds = seconds_until(url, wanted, started, most_seconds, over)
 
     # the command stays in this thread: machines that it starts end with the thread that started them
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    command()
-    done.command_seconds = time.monotonic() - started
-    watcher.join()
+    try:
+        command()
+        done.command_seconds = time.monotonic() - started
+    except BaseException:
+        over.set()
+        raise
+    finally:
+        watcher.join()
     if done.wanted_seconds is None:
         raise SystemExit(f"{url}: {wanted} was not reached within {most_seconds:.0f} s")
     return done

@@ -17,7 +17,9 @@ import pytest
 
 from bench import memory
 from bench.platforms import proxy, watch
+from bench.platforms.contestant import Release
 from bench.platforms.load import closed_loop
+from bench.platforms.measure import Turn
 from bench.platforms.ports import free_port
 
 
@@ -87,6 +89,45 @@ def test_seconds_count_from_the_given_start() -> None:
 def test_what_never_comes_ends_at_the_deadline() -> None:
     with _service({"version": "1", "pod": "a"}) as url:
         assert watch.seconds_until(url, watch.Wanted("2", 1), time.monotonic(), most_seconds=0.2) is None
+
+
+def test_a_command_and_what_is_wanted_of_it_are_timed_apart() -> None:
+    ran: list[str] = []
+    with _service({"version": "2", "pod": "a"}) as url:
+        done = watch.run_and_watch(lambda: ran.append("it"), url, watch.Wanted("2", 1), most_seconds=60)
+    assert ran == ["it"]
+    assert done.wanted_seconds is not None and done.command_seconds >= 0
+
+
+def test_what_never_comes_of_a_command_ends_the_run() -> None:
+    with _service({"version": "1", "pod": "a"}) as url, pytest.raises(SystemExit, match="was not reached"):
+        watch.run_and_watch(lambda: None, url, watch.Wanted("2", 1), most_seconds=0.2)
+
+
+def test_nothing_is_left_of_a_contestant_that_does_not_start() -> None:
+    contestant, before = _Unstartable(), set(threading.enumerate())
+    releases = (Release("1", "image:1", "/nowhere"), Release("2", "image:2", "/nowhere"))
+    with pytest.raises(SystemExit, match="no memory left"):
+        Turn(contestant, releases, lambda line: None).run()
+    assert contestant.stopped
+    assert set(threading.enumerate()) <= before, "nobody watches any more"
+
+
+class _Unstartable:
+    key, name, instances = "none", "None", 1
+
+    def __init__(self) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.stopped = False
+
+    def start(self) -> None:
+        raise SystemExit("no memory left")
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of what never started")
 
 
 def test_a_prober_without_its_last_line_counts_nothing() -> None:
