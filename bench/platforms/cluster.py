@@ -112,7 +112,8 @@ class Kubernetes:
     def _run(self, verb: str) -> None:
         ended = self._site.run(verb, "dev")
         if ended.code:
-            raise SystemExit(f"releaser {verb} dev ended with exit code {ended.code}:\n{ended.stderr[-3000:]}")
+            said = "\n".join(str(ended.error[key]) for key in ("message", "detail", "hint") if ended.error.get(key))
+            raise SystemExit(f"releaser {verb} dev ended with exit code {ended.code}: {said}")
 
     def _pods(self) -> list[client.V1Pod]:
         labels = f"app.kubernetes.io/instance={RELEASE}"
