@@ -98,7 +98,8 @@ def _compare(options: argparse.Namespace, printer: Printer) -> None:
             written = save(name, document)
     for table in _TABLES:
         print(f"\n{shown('platforms', table, document)}")
-    print(f"\nwritten to {written}; `python -m bench.tables` brings it into docs/")
+    into_docs = "" if options.only else "; `python -m bench.tables` brings it into docs/"
+    print(f"\nwritten to {written}{into_docs}")
 
 
 def _settings() -> dict[str, Any]:
