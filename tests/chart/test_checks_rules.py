@@ -16,7 +16,7 @@ from tests.chart.helm import Object
 CASES = Path(__file__).with_name("rules_tests.yaml")
 BURNS = Path(__file__).with_name("burn_tests.yaml")
 VALUES = CHART / "ci" / "gateway-values.yaml"
-DEADLINE_SECONDS = 180.0
+DEADLINE_SECONDS = 300.0
 ALERTS = 13
 
 
