@@ -8,6 +8,8 @@ Every label has few possible values: routes are templates, and unknown routes an
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +21,19 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
     generate_latest,
     multiprocess,
     values,
 )
+from prometheus_client.registry import Collector
 
 from app.settings import Settings
+
+# Series that no query of ours asks for, and that workers' files haven't got.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 METRICS_PATH = "/metrics"
 STARTED_KEY = "flask_hello.started"
@@ -53,13 +62,26 @@ def occupy_slot(slot: int) -> None:
 
 
 def vacate_slot(slot: int, directory: Path) -> None:
-    """Forget what only a living worker can have: requests in progress."""
+    """Forget what only a living worker can have: requests in progress, and what it runs."""
     multiprocess.mark_process_dead(slot, str(directory))  # type: ignore[no-untyped-call]
+
+
+class StartTime(Collector):
+    """process_start_time_seconds of one process, by the kernel's count; it changes when the container starts again."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = ProcessCollector(registry=None, pid=lambda: pid)
+
+    def collect(self) -> Iterable[Metric]:
+        # CPU, memory and files of one process would be taken for those of all workers.
+        return [metric for metric in self._process.collect() if metric.name == "process_start_time_seconds"]
 
 
 class Metrics:
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.metrics_directory
+        # The pod's process is gunicorn's master: a replaced worker is no restart.
+        self._start_time = StartTime(os.getppid() if self._directory else os.getpid())
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "http_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
@@ -77,21 +99,30 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self._registry,
         )
-        info = Gauge(
-            "flask_hello_info",
-            "Always 1; which version runs in which environment.",
-            ["version", "environment"],
-            multiprocess_mode="max",
+        build_info = Gauge(
+            "flask_hello_build_info",
+            "Always 1; what runs: version, image (revision), Python, environment, pod template.",
+            ["version", "revision", "python_version", "environment", "pod_template_hash"],
+            # A worker that was replaced may have told another version: with it goes what it told.
+            multiprocess_mode="livemax",
             registry=self._registry,
         )
-        info.labels(settings.version, settings.environment).set(1)
+        build_info.labels(
+            settings.version,
+            settings.revision,
+            platform.python_version(),
+            settings.environment,
+            settings.pod.template_hash,
+        ).set(1)
 
     def exposition(self) -> bytes:
         """All metrics of all workers, in Prometheus' text format."""
-        if self._directory is None:
-            return generate_latest(self._registry)
         merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged, str(self._directory))  # type: ignore[no-untyped-call]
+        merged.register(self._start_time)
+        if self._directory is None:
+            merged.register(self._registry)
+        else:
+            multiprocess.MultiProcessCollector(merged, str(self._directory))  # type: ignore[no-untyped-call]
         return generate_latest(merged)
 
     def install(self, app: Flask) -> None:

@@ -2,10 +2,12 @@
 
     APP_ENVIRONMENT                     dev | prod | any name like [a-z][a-z0-9-]*    default dev
     APP_VERSION                         what /version says                            default the package's version
+    APP_REVISION                        the image that runs, by tag or digest         default ""
     APP_GREETING                        one printable line                            default "Hello from Kubernetes"
     APP_LOG_LEVEL                       debug | info | warning | error                default info
     APP_SECRET_KEY                      signs the session cookie, shared by all pods  required when prod, else random
     POD_NAME, POD_NAMESPACE, NODE_NAME  from the downward API                         default host name, "", ""
+    POD_TEMPLATE_HASH                   from the downward API: names the ReplicaSet   default ""
     FAULT_*                             see Faults; refused when prod                 default off
     WEB_*                               see Web                                       see Web
     PROMETHEUS_MULTIPROC_DIR            where workers share metrics                   default unset: one process only
@@ -78,6 +80,7 @@ class Pod:
     name: str = ""
     namespace: str = ""
     node: str = ""
+    template_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Settings:
 
     environment: str = "dev"
     version: str = __version__
+    revision: str = ""
     greeting: str = "Hello from Kubernetes"
     log_level: str = "info"
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -119,6 +123,7 @@ class Settings:
                 r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}",
                 "letters, digits and '._+-', up to 128",
             ),
+            revision=read.line("APP_REVISION", "", 256),
             greeting=read.line("APP_GREETING", cls.greeting, 200),
             log_level=read.choice("APP_LOG_LEVEL", cls.log_level, LOG_LEVELS),
             secret_key=read.secret_key("APP_SECRET_KEY", required=environment == PROD),
@@ -126,6 +131,7 @@ class Settings:
                 name=read.line("POD_NAME", socket.gethostname(), 253),
                 namespace=read.line("POD_NAMESPACE", "", 63),
                 node=read.line("NODE_NAME", "", 253),
+                template_hash=read.line("POD_TEMPLATE_HASH", "", 63),
             ),
             faults=faults,
             web=Web(

@@ -382,10 +382,11 @@ def why(
 
 @app.command()
 def status(env: EnvironmentName, context: ContextName = None) -> None:
-    """What runs now: revision, image, pods, URL."""
+    """What runs now: revision, image, pods, URL, requests."""
     from releaser.flows.look import status as flow
 
-    _session.printer.result(flow(_target(_session.project, env, context)))
+    target = _target(_session.project, env, context)
+    _session.printer.result(flow(target, _session.wiring.traffic_sources(target.environment)))
 
 
 @app.command()

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from releaser.traffic import Traffic
+
 Values = dict[str, Any]
 """Helm values: the one place where a plain dict is the honest type."""
 
@@ -153,6 +155,8 @@ class ReleaseStatus:
     revision: Revision | None
     pods: tuple[PodState, ...]
     url: str
+    traffic: Traffic | None = None
+    """None where nothing is installed."""
 
 
 # -- a rollout ---------------------------------------------------------------------------------------------------------

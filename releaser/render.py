@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from releaser import models, origin, plans
 from releaser.objects import Mark
+from releaser.traffic import Traffic
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -194,7 +195,33 @@ def _status(status: models.ReleaseStatus) -> list[RenderableType]:
     table = _table("POD", "NODE", "STATE", "RESTARTS")
     for pod in status.pods:
         table.add_row(pod.name, pod.node, f"{pod.progress}, edited" if pod.edited else pod.progress, str(pod.restarts))
-    return [*lines, table, *_url(status.url, status.environment)]
+    return [*lines, table, *_url(status.url, status.environment), *(_traffic(status.traffic) if status.traffic else [])]
+
+
+def _traffic(traffic: Traffic) -> list[RenderableType]:
+    """All requests in a line, where it is known from, and how the pods share them."""
+    if not traffic.source:
+        return [_fit(f"requests not known: {traffic.note}", _WIDTH)]
+    summed = _answered(traffic.requests_per_second, traffic.error_ratio, traffic.p95_seconds)
+    lines: list[RenderableType] = [
+        f"{summed[0]} requests/s, {summed[1]} errors, p95 {summed[2]}",
+        _fit(f"  of the last {traffic.window_seconds:g} s, by {traffic.source}", _WIDTH),
+        *([_fit(f"  {traffic.note}", _WIDTH)] if traffic.note else []),
+    ]
+    if len(traffic.pods) < 2:
+        return lines
+    table = _table("POD", "REQUESTS/S", "ERRORS", "P95")
+    for pod in traffic.pods:
+        table.add_row(pod.name, *_answered(pod.requests_per_second, pod.error_ratio, pod.p95_seconds))
+    return [*lines, table]
+
+
+def _answered(requests_per_second: float, error_ratio: float | None, p95_seconds: float | None) -> tuple[str, str, str]:
+    errors = "-" if error_ratio is None else f"{100 * error_ratio:.3g} %"
+    latency = (
+        "-" if p95_seconds is None else f"{1000 * p95_seconds:.3g} ms" if p95_seconds < 1 else f"{p95_seconds:.3g} s"
+    )
+    return f"{requests_per_second:.1f}", errors, latency
 
 
 def _url(url: str, environment: str) -> list[str]:

@@ -36,6 +36,7 @@ environment:
   protected: bool(required=False)
   deadlineSeconds: num(min=1, max=86400, required=False)
   probe: include('probe', required=False)
+  prometheus: include('prometheus', required=False)
 ---
 registry:
   repository: regex('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$', name='HOST[:PORT]/PATH')
@@ -57,6 +58,9 @@ probe:
   path: regex('^/[!-~]*$', name='path that starts with /', required=False, none=False)
   failureBudget: int(min=0, required=False)
 ---
+prometheus:
+  url: regex('^https?://[^ /?#]+(/[^ ?#]*)?$', name='URL of a Prometheus')
+---
 lint:
   kubernetes: regex('^1[.][0-9]+$', name='minor version of Kubernetes, in quotes', required=False)
   waivers: list(include('waiver'), required=False, none=False)
@@ -73,9 +77,11 @@ _KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("dev", "live"): ("from", "to", "files"),
     ("environments", "*"): (
         *("context", "namespace", "delivery", "registry", "protected", "deadlineSeconds", "probe"),
+        "prometheus",
     ),
     ("environments", "*", "registry"): ("repository", "plainHttp", "pullSecret", "createPullSecret"),
     ("environments", "*", "probe"): ("ratePerSecond", "path", "failureBudget"),
+    ("environments", "*", "prometheus"): ("url",),
     ("lint",): ("kubernetes", "waivers"),
     ("lint", "waivers", "*"): ("rule", "where", "reason", "expires"),
 }
@@ -123,6 +129,8 @@ class Environment:
     probe: Probe
     registry: RegistrySettings | None = None
     """Where the delivery is by registry."""
+    prometheus_url: str = ""
+    """Of the Prometheus that scrapes the environment's pods; `status` asks it for rates."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +307,7 @@ def _environment(name: str, file: Path, release: str, given: dict[str, Any]) -> 
         deadline_seconds=float(given.get("deadlineSeconds", 300)),
         probe=_probe(given.get("probe") or {}, protected),
         registry=_registry(given.get("registry") or {}),
+        prometheus_url=(given.get("prometheus") or {}).get("url", ""),
     )
 
 

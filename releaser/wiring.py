@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from releaser.flows.package import Archives
     from releaser.flows.ports import Containers, Drafts, Images, Saves, Shelf, Store
     from releaser.flows.target import Target, Workshop
+    from releaser.flows.traffic import TrafficSource
     from releaser.flows.up import Machine
     from releaser.lint.subject import Charts, Repository
     from releaser.models import Source
@@ -137,6 +138,14 @@ class Wiring:
         from releaser.adapters.live import LiveObjects
 
         return LiveObjects(environment.context)
+
+    def traffic_sources(self, environment: Environment) -> list[TrafficSource]:
+        """A Prometheus that knows the environment, and the pods themselves."""
+        from releaser.adapters.cluster import Cluster
+        from releaser.adapters.traffic import PodsTraffic, PrometheusTraffic
+
+        known = [PrometheusTraffic(environment.prometheus_url)] if environment.prometheus_url else []
+        return [*known, PodsTraffic(Cluster(environment.context).api)]
 
     def forwarder(self, environment: Environment) -> Forwarder:
         from releaser.adapters.forward import KubectlForwarder

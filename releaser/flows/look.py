@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from releaser.errors import Refused, ReleaserError, UsageError
 from releaser.flows.release import history
 from releaser.flows.target import Target
+from releaser.flows.traffic import TrafficSource, traffic
 from releaser.models import History, Opened, PodState, ReleaseStatus
 
 
@@ -21,17 +22,21 @@ class Forwarder(Protocol):
         ...
 
 
-def status(target: Target) -> ReleaseStatus:
+def status(target: Target, sources: Sequence[TrafficSource]) -> ReleaseStatus:
     revisions = history(target.release, target.namespace, target.helm, target.cluster)
     installed = bool(revisions)
+    pods = target.cluster.pods(target.namespace, target.release) if installed else ()
+    service = target.cluster.service_name(target.namespace, target.release) if installed else ""
+    serving = [pod.name for pod in pods if pod.ready and not pod.terminating]
     return ReleaseStatus(
         environment=target.environment.name,
         release=target.release,
         namespace=target.namespace,
         context=target.cluster.context,
         revision=revisions[0] if installed else None,
-        pods=target.cluster.pods(target.namespace, target.release) if installed else (),
+        pods=pods,
         url=target.cluster.service_url(target.namespace, target.release) if installed else "",
+        traffic=traffic(sources, target.namespace, service, serving) if installed else None,
     )
 
 

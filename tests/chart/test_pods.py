@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from app import check
 from tests.chart.conftest import CHART, CI_VALUES, Render
@@ -92,12 +93,31 @@ def test_rollout_is_tuned_by_values(render: Render) -> None:
 def test_the_service_learns_where_it_runs_and_what_it_signs_with(render: Render) -> None:
     container = web(render)
     assert container["envFrom"] == [{"configMapRef": {"name": render().settings["metadata"]["name"]}}]
-    assert {e["name"]: e["valueFrom"] for e in container["env"]} == {
+    assert {e["name"]: e.get("valueFrom") or e["value"] for e in container["env"]} == {
         "APP_SECRET_KEY": {"secretKeyRef": {"name": "flask-hello", "key": "APP_SECRET_KEY"}},
+        "APP_REVISION": yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"],
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
         "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
         "NODE_NAME": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+        "POD_TEMPLATE_HASH": {"fieldRef": {"fieldPath": "metadata.labels['pod-template-hash']"}},
     }
+
+
+@pytest.mark.parametrize(
+    ("sets", "revision"),
+    [
+        ({"image.tag": "1.0.0-e00ff70efc53"}, "1.0.0-e00ff70efc53"),
+        ({"image.tag": "1.0.0-e00ff70efc53", "image.digest": f"sha256:{64 * 'a'}"}, f"sha256:{64 * 'a'}"),
+    ],
+)
+def test_the_service_tells_the_image_that_runs_which_is_no_setting(
+    render: Render, sets: dict[str, str], revision: str
+) -> None:
+    rendered = render(sets=sets)
+    [container] = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "APP_REVISION", "value": revision} in container["env"]
+    assert container["image"].endswith(revision)
+    assert rendered.settings["metadata"]["name"] == render().settings["metadata"]["name"]
 
 
 def test_settings_reach_the_service(render: Render) -> None:

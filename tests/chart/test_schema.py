@@ -90,6 +90,10 @@ def test_a_value_cannot_be_deleted(refused: Refusal) -> None:
     assert "missing property 'minReadySeconds'" in refused(sets={"rollout": {"minReadySeconds": None}})
 
 
+def _slo(name: str, value: object) -> dict[str, Any]:
+    return {"metrics": {"prometheusRule": {"slo": {name: value}}}}
+
+
 @pytest.mark.parametrize(
     ("values", "place"),
     [
@@ -149,8 +153,12 @@ def test_a_value_cannot_be_deleted(refused: Refusal) -> None:
         ),
         ({"metrics": {"prometheusRule": {"labels": {"a": "b c"}}}}, "/metrics/prometheusRule/labels/a"),
         ({"metrics": {"serviceMonitor": {"intervalSeconds": 0}}}, "/metrics/serviceMonitor/intervalSeconds"),
-        ({"metrics": {"prometheusRule": {"errorPercent": 101}}}, "/metrics/prometheusRule/errorPercent"),
-        ({"metrics": {"prometheusRule": {"latencySeconds": 0}}}, "/metrics/prometheusRule/latencySeconds"),
+        (_slo("availabilityPercent", 100), "/metrics/prometheusRule/slo/availabilityPercent"),
+        (_slo("availabilityPercent", 94.9), "/metrics/prometheusRule/slo/availabilityPercent"),
+        (_slo("latencyPercent", 100), "/metrics/prometheusRule/slo/latencyPercent"),
+        (_slo("latencySeconds", 0.3), "/metrics/prometheusRule/slo/latencySeconds"),
+        ({"metrics": {"prometheusRule": {"runbookUrl": "wiki/alerts"}}}, "/metrics/prometheusRule/runbookUrl"),
+        ({"metrics": {"prometheusRule": {"runbookUrl": "https://wiki/a#b"}}}, "/metrics/prometheusRule/runbookUrl"),
         ({"metrics": {"dashboard": {"label": "a b"}}}, "/metrics/dashboard/label"),
         ({"rollout": {"releaseTimeoutSeconds": 1}}, "/rollout/releaseTimeoutSeconds"),
         ({"priorityClassName": "High"}, "/priorityClassName"),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from releaser.adapters.machines import Machine
-from releaser.adapters.tools import cache_directory
+from tests.cluster.debian import unpacked
 
 # What podman needs where it only keeps images.
 _PODMAN = (
@@ -69,7 +69,7 @@ def _engine(directory: Path) -> Iterator[Machine]:
 @contextmanager
 def podman(directory: Path) -> Iterator[Machine]:
     """The store that CRI-O shares with podman, by which Minikube's nodes fill it."""
-    root = _podman_root()
+    root = unpacked("podman", *_PODMAN)
     storage = f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/graph"\nrunroot = "{directory}/run"\n'
     (directory / "storage.conf").write_text(storage)
     (directory / "containers.conf").write_text(f'[engine]\nconmon_path = ["{root}/usr/bin/conmon"]\nruntime = "runc"\n')
@@ -92,20 +92,6 @@ def podman(directory: Path) -> Iterator[Machine]:
     finally:
         mounted = directory / "graph/overlay"
         subprocess.run(["umount", str(mounted)], capture_output=True, timeout=30, check=False)
-
-
-def _podman_root() -> Path:
-    """Debian's packages, unpacked where they disturb nobody."""
-    root = cache_directory() / "podman"
-    if not (root / "done").exists():
-        packages = root / "packages"
-        packages.mkdir(parents=True, exist_ok=True)
-        finished = subprocess.run(["apt-get", "download", *_PODMAN], cwd=packages, capture_output=True, timeout=300)
-        assert finished.returncode == 0, f"podman comes from Debian's packages: {finished.stderr.decode()}"
-        for package in packages.glob("*.deb"):
-            run("dpkg", "-x", package, root)
-        (root / "done").touch()
-    return root
 
 
 def await_containerd(machine: Machine) -> None:

@@ -41,6 +41,7 @@ from releaser.models import (
     Verdict,
 )
 from releaser.settings import load_project
+from releaser.traffic import PodTraffic, Traffic
 from tests.unit.conftest import YES, Bench
 
 WIDTH = 80
@@ -222,6 +223,18 @@ POD = PodState(
 )
 
 
+LONG = "asking Prometheus at http://prometheus.monitoring.example.com:9090: nothing answers there; no pod is ready"
+WIDE = Traffic(
+    "Prometheus at http://prometheus.monitoring.internal.example.com:9090/prometheus",
+    300,
+    12345.67,
+    0.0123,
+    0.0345,
+    (PodTraffic(POD.name, 12345.6, 0.99999, 29.99), PodTraffic(POD.name, 0.0, None, None)),
+    LONG,
+)
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -231,6 +244,8 @@ POD = PodState(
         RolledBack("prod", FAILED, PROMOTED, BACK, INSIDE, 83.2),
         ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", PENDING, (POD,), INSIDE),
         ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", None, (), ""),
+        ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", PENDING, (POD,), INSIDE, WIDE),
+        ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", PENDING, (), "-", Traffic(note=LONG)),
         Destroyed("prod", "flask-hello", "flask-hello-prod", False),
         Opened("prod", "http://127.0.0.1:41234"),
         Up("releaser", "releaser", "192.168.49.2", "v1.35.4", False, 123.4),
@@ -255,6 +270,31 @@ def test_a_status_says_which_revision_who_released_it_and_how_its_pods_are() -> 
         "flask-hello-7c9d8f6b5d-x2v4k  releaser  CrashLoopBackOff  12",
         INSIDE,
         "(inside the cluster; from here: releaser open prod)",
+    ]
+
+
+def test_a_status_says_what_is_answered_by_whom_and_where_that_is_known_from() -> None:
+    one, other = PodTraffic("web-a", 8.0, 0.0, 0.0345), PodTraffic("web-b", 4.3, 0.034, 1.25)
+
+    def requests(traffic: Traffic) -> list[str]:
+        status = ReleaseStatus("prod", "web", "web-prod", "releaser", PENDING, (), "http://10.0.0.1:31181", traffic)
+        lines = shown(status)
+        return lines[lines.index("http://10.0.0.1:31181") + 1 :]
+
+    assert requests(Traffic("2 pods", 1.0, 12.3, 0.012, 0.4, (one, other))) == [
+        "12.3 requests/s, 1.2 % errors, p95 400 ms",
+        "  of the last 1 s, by 2 pods",
+        "POD    REQUESTS/S  ERRORS  P95",
+        "web-a  8.0         0 %     34.5 ms",
+        "web-b  4.3         3.4 %   1.25 s",
+    ]
+    assert requests(Traffic("1 pod", 1.0, 0.0, pods=(one,), note="web-b: no answer within 2.0 s")) == [
+        "0.0 requests/s, - errors, p95 -",
+        "  of the last 1 s, by 1 pod",
+        "  web-b: no answer within 2.0 s",
+    ]
+    assert requests(Traffic(note="reading the pods' metrics: no pod is ready")) == [
+        "requests not known: reading the pods' metrics: no pod is ready"
     ]
 
 

@@ -80,6 +80,20 @@ def test_a_mistake_in_releaser_yaml_is_shown_with_its_place(root: Path, text: st
     assert caught.value.exit_code == 3
 
 
+def test_an_environment_may_name_the_prometheus_that_watches_it(root: Path) -> None:
+    write(root, "environments: {dev: {prometheus: {url: 'http://prometheus.example:9090/prometheus'}}}\n")
+    project = load_project(root)
+    assert project.environment("dev").prometheus_url == "http://prometheus.example:9090/prometheus"
+    assert project.environment("prod").prometheus_url == ""
+
+
+@pytest.mark.parametrize("prometheus", ["{url: prometheus:9090}", "{}", "{url: 'http://p/?x'}", "{uri: 'http://p'}"])
+def test_what_is_no_address_of_a_prometheus_is_told_with_its_place(root: Path, prometheus: str) -> None:
+    write(root, f"environments:\n  dev:\n    prometheus: {prometheus}\n")
+    with pytest.raises(InvalidInput, match=r"releaser\.yaml:3:"):
+        load_project(root)
+
+
 def test_a_project_without_a_chart_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="charts"):
         load_project(tmp_path)

@@ -48,6 +48,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* The image without its name: what the service tells as its revision. */}}
+{{- define "flask-hello.revision" -}}
+{{ .Values.image.digest | default .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
 {{- define "flask-hello.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{ .Values.serviceAccount.name | default (include "flask-hello.fullname" .) }}
@@ -104,4 +109,23 @@ limits:
   cpu: 500m
   memory: 128Mi
   ephemeral-storage: 32Mi
+{{- end -}}
+
+{{/* The share, in percent, that an objective in percent leaves over; without the noise of floats. */}}
+{{- define "flask-hello.allowed" -}}
+{{ round (subf 100 .) 6 }}
+{{- end -}}
+
+{{/* Where an alert is explained: (list . "FlaskHelloDown"). */}}
+{{- define "flask-hello.runbook" -}}
+{{- with (first .).Values.metrics.prometheusRule.runbookUrl -}}
+runbook_url: {{ printf "%s#%s" . (last $ | lower) | quote }}
+{{- else -}}
+runbook: {{ printf "docs/operations.md#%s" (last . | lower) | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* A bound of a bucket as the service writes it: 1.0, not 1. */}}
+{{- define "flask-hello.bucket" -}}
+{{ contains "." (toString .) | ternary . (printf "%v.0" .) }}
 {{- end -}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -54,6 +55,26 @@ def test_workers_that_take_the_place_of_dead_ones_go_on_with_their_counts_and_fi
     assert server.metric(GREETED) == 21
     # counter_1.db, gauge_max_2.db, ...: as many files as two workers need, however many there have been.
     assert {file.stem.rsplit("_", 1)[1] for file in tmp_path.rglob("*.db")} <= {"1", "2"}
+
+
+def test_the_start_that_is_told_is_that_of_the_container_not_of_a_worker(serve: Start) -> None:
+    server = serve()
+    before = server.metric("process_start_time_seconds")
+    kill_workers(server)
+    assert server.metric("process_start_time_seconds") == before > 0
+
+
+def test_what_runs_is_told_once_and_no_longer_by_workers_that_are_gone(serve: Start, tmp_path: Path) -> None:
+    server = serve(APP_REVISION="1.0.0-e00ff70efc53")
+
+    def told() -> list[str]:
+        return re.findall("^flask_hello_build_info.* 1.0$", server.get("/metrics")[1], re.MULTILINE)
+
+    [info] = told()
+    assert 'revision="1.0.0-e00ff70efc53"' in info
+    kill_workers(server)
+    assert told() == [info]
+    assert not list(tmp_path.rglob("gauge_max_*"))
 
 
 def test_a_dead_workers_requests_are_no_longer_in_progress(serve: Start) -> None:

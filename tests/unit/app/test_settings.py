@@ -32,12 +32,14 @@ def test_every_variable_is_heard() -> None:
         {
             "APP_ENVIRONMENT": "staging-2",
             "APP_VERSION": "2.0.0-rc.1+build.5",
+            "APP_REVISION": "sha256:0123",
             "APP_GREETING": "Grüß Gott",
             "APP_LOG_LEVEL": "warning",
             "APP_SECRET_KEY": KEY,
             "POD_NAME": "p",
             "POD_NAMESPACE": "ns",
             "NODE_NAME": "n",
+            "POD_TEMPLATE_HASH": "7c9d8f6b5d",
             "FAULT_NEVER_READY": "true",
             "FAULT_CRASH_AT_START": "true",
             "FAULT_CRASH_AFTER_SECONDS": "1.5",
@@ -54,8 +56,9 @@ def test_every_variable_is_heard() -> None:
         }
     )
     assert (settings.environment, settings.version) == ("staging-2", "2.0.0-rc.1+build.5")
+    assert settings.revision == "sha256:0123"
     assert (settings.greeting, settings.log_level, settings.secret_key) == ("Grüß Gott", "warning", KEY)
-    assert vars(settings.pod) == {"name": "p", "namespace": "ns", "node": "n"}
+    assert vars(settings.pod) == {"name": "p", "namespace": "ns", "node": "n", "template_hash": "7c9d8f6b5d"}
     assert settings.faults == Faults(True, True, 1.5, 0.25, 2.0, 1048576)
     assert settings.web == Web(9000, 3, 8, 11, 12, 13)
     assert settings.metrics_directory == Path("/tmp/metrics")
