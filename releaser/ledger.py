@@ -19,6 +19,7 @@ from typing import Any
 from releaser.models import Image, LedgerEntry, Receipt, Revision, Source, Verdict
 
 _VERDICT = "releaser/verdict"
+_EXPERIMENT = "releaser/experiment"
 _USER, _HOST, _COMMIT, _DIRTY = "releaser/user", "releaser/host", "releaser/commit", "releaser/dirty"
 _REPOSITORY, _TAG = "releaser/image-repository", "releaser/image-tag"
 
@@ -52,6 +53,17 @@ def who(source: Source) -> dict[str, str]:
 
 def verdict_label(number: int, verdict: Verdict) -> dict[str, str]:
     return {_VERDICT: f"{verdict}.{number}"}
+
+
+def experiment_labels(number: int, name: str) -> dict[str, str]:
+    """Of a revision that `releaser verify` makes: nobody ever returns to it, even if its maker is killed."""
+    return {_EXPERIMENT: f"{name}.{number}", **verdict_label(number, Verdict.FAILED)}
+
+
+def experiment_of(number: int, record: Mapping[str, str]) -> str:
+    """The experiment that the revision was made for; empty for any other revision."""
+    name, _, made = record.get(_EXPERIMENT, "").rpartition(".")
+    return name if made == str(number) else ""
 
 
 def entry_text(entry: LedgerEntry) -> str:

@@ -1,0 +1,142 @@
+"""What happens while an experiment runs: pods from a watch, requests from the prober, moments by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from releaser.flows.ports import Cluster, Probing
+from releaser.models import PodState, Snapshot
+from releaser.verification import Moment, PodSample, RequestSample, Timeline
+
+_LOOK_SECONDS = 0.25
+_JOIN_SECONDS = 2.0
+_WATCH_SECONDS = 3600.0
+
+
+class BudgetExceeded(Exception):
+    """More requests were lost than the run may lose."""
+
+
+class Budget:
+    """Requests that may be lost over a whole run; None: any number."""
+
+    def __init__(self, allowed: int | None) -> None:
+        self.allowed = allowed
+        self._closed = 0
+        self._current = 0
+
+    @property
+    def lost(self) -> int:
+        return self._closed + self._current
+
+    def count(self, lost: int) -> None:
+        """So many of those that are being sent now."""
+        self._current = lost
+
+    def close(self, lost: int) -> None:
+        """So many of those that were sent; the next ones count anew."""
+        self._closed, self._current = self._closed + lost, 0
+
+    def require(self) -> None:
+        """Raises BudgetExceeded."""
+        if self.allowed is not None and self.lost > self.allowed:
+            raise BudgetExceeded(f"{self.lost} requests were lost, {self.allowed} are allowed")
+
+
+class Recording:
+    """Beside the experiment two threads look: one at the pods, one at the prober's counters."""
+
+    def __init__(self, cluster: Cluster, namespace: str, release: str, budget: Budget) -> None:
+        self._cluster = cluster
+        self._namespace, self._release = namespace, release
+        self._budget = budget
+        self._started = time.monotonic()
+        self._requests: list[RequestSample] = []
+        self._pods: list[PodSample] = []
+        self._moments: list[Moment] = []
+        self._newest: Snapshot | None = None
+        self._changed = threading.Condition()
+
+    @property
+    def timeline(self) -> Timeline:
+        return Timeline(tuple(self._requests), tuple(self._pods), tuple(self._moments))
+
+    def mark(self, text: str) -> None:
+        self._moments.append(Moment(self._now(), text))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at the pods until the context ends."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(stop,), name="pods of the experiment", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(_JOIN_SECONDS)
+
+    @contextmanager
+    def counting(self, probing: Probing) -> Iterator[None]:
+        """Look at the prober's counters until the context ends."""
+        stop = threading.Event()
+
+        def count() -> None:
+            while not stop.wait(_LOOK_SECONDS):
+                self._count(probing)
+
+        thread = threading.Thread(target=count, name="requests of the experiment", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(_JOIN_SECONDS)
+
+    def await_pods(self, holds: Callable[[Snapshot], bool], deadline_seconds: float) -> float | None:
+        """Wait until it holds of what the watch tells: after how many seconds; None when it never does.
+
+        Raises BudgetExceeded as soon as the run has lost too many requests.
+        """
+        started = time.monotonic()
+        with self._changed:
+            while True:
+                self._budget.require()
+                elapsed = time.monotonic() - started
+                if self._newest is not None and holds(self._newest):
+                    return elapsed
+                if elapsed >= deadline_seconds:
+                    return None
+                self._changed.wait(min(_LOOK_SECONDS, deadline_seconds - elapsed))
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            for snapshot in self._cluster.snapshots(self._namespace, self._release, _WATCH_SECONDS):
+                pods = served(snapshot)
+                with self._changed:
+                    self._newest = snapshot
+                    self._pods.append(PodSample(self._now(), sum(pod.ready for pod in pods), len(pods)))
+                    self._changed.notify_all()
+                if stop.is_set():
+                    return
+            stop.wait(_LOOK_SECONDS)
+
+    def _count(self, probing: Probing) -> None:
+        receipt = probing.receipt
+        self._requests.append(RequestSample(self._now(), receipt.sent, receipt.failed))
+        self._budget.count(receipt.failed)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._started
+
+
+def served(snapshot: Snapshot) -> tuple[PodState, ...]:
+    """The Deployments' pods; a test's pod has no owner."""
+    return tuple(pod for pod in snapshot.pods if pod.owner_uid and not pod.terminating)
+
+
+def ready_pods(snapshot: Snapshot) -> int:
+    return sum(pod.ready for pod in served(snapshot))
