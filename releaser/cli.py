@@ -48,7 +48,7 @@ Profile = Annotated[str, typer.Option("--profile", help="The Minikube profile.")
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with 10 when there is something to tell.")]
 
 CHANGED = 10
-"""The exit code of `--exit-code`: not an error, and none of the errors' codes."""
+"""The exit code of `--exit-code`, and of a promise that doesn't hold: not an error, and none of the errors' codes."""
 
 
 @dataclass(frozen=True)
@@ -378,6 +378,47 @@ def why(
     project = _session.project
     target = _target(project, env, context)
     _session.printer.result(flow(project, target, _session.wiring.drafts, object_name, field))
+
+
+@app.command()
+def verify(
+    env: EnvironmentName,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="By name; all when none is named.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show the experiments, and try none.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write it all as one HTML file.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", metavar="N", min=0, help="End as soon as more than N requests are lost.")
+    ] = None,
+    yes: Yes = False,
+    wait: WaitLock = True,
+    context: ContextName = None,
+) -> None:
+    """Experiments on the running service: do its promises hold?"""
+    from releaser.flows.experiments.catalogue import choose
+    from releaser.flows.verify import Order
+    from releaser.flows.verify import verify as flow
+    from releaser.report import require_writable, save_report
+    from releaser.verification import Promises
+
+    order = Order(tuple(names or ()), budget, wait)
+    project = _session.project
+    if listed:
+        project.environment(env)
+        _session.printer.result(Promises(tuple(each.promise for each in choose(order.names))))
+        return
+    target = _target(project, env, context)
+    if report is not None:
+        require_writable(report)
+    verified = flow(project, target, _session.wiring.hands(target.environment), _consent(yes), order)
+    if report is not None:
+        save_report(verified, report)
+    _session.printer.result(verified)
+    if not verified.holds:
+        raise typer.Exit(CHANGED)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from releaser import models, origin, plans
+from releaser import models, origin, plans, verification
 from releaser.objects import Mark
 from releaser.traffic import Traffic
 
@@ -430,6 +430,50 @@ def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
+_OUTCOME_STYLES = {
+    verification.Outcome.HOLDS: "green",
+    verification.Outcome.BROKEN: "bold red",
+    verification.Outcome.SKIPPED: "cyan",
+    verification.Outcome.NOT_RUN: "bold red",
+}
+
+
+def _verified(verified: verification.Verified) -> list[RenderableType]:
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for each in verified.conclusions:
+        told = verification.fit(verification.headline(each), _WIDTH - 34)
+        outcome = Text(f"{each.outcome:<13}", style=_OUTCOME_STYLES[each.outcome])
+        lines.append(Text.assemble(outcome, "  ", (f"{each.promise.name:<17}", "bold"), "  ", told))
+    counts = ", ".join(
+        f"{verified.count(each)} {word}" for each, word in _OUTCOME_WORDS.items() if verified.count(each)
+    )
+    lines.append(f"{verified.environment}: {counts} in {duration(verified.elapsed_seconds)}")
+    budget = f" (budget {verified.budget})" if verified.budget is not None else ""
+    lines.append(f"{verified.sent} requests, {verified.lost} lost{budget}")
+    lines += [f"not as it was: {each}" for each in verified.left]
+    return lines
+
+
+_OUTCOME_WORDS = {
+    verification.Outcome.HOLDS: "hold",
+    verification.Outcome.BROKEN: "don't",
+    verification.Outcome.NOT_RUN: "not run",
+    verification.Outcome.SKIPPED: "skipped",
+}
+
+
+def _promises(listed: verification.Promises) -> list[RenderableType]:
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for each in listed.promises:
+        lines.append(Text.assemble((each.name, "bold"), f"  about {duration(each.about_seconds)}"))
+        lines += [*_wrapped(each.hypothesis, "    "), *_wrapped(f"Holds when: {each.criterion}", "    ")]
+    return lines
+
+
 _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     models.Built: _built,
     models.Loaded: _loaded,
@@ -449,6 +493,8 @@ _RENDERERS: dict[type, Callable[[Any], list[RenderableType]]] = {
     plans.Drift: _drift,
     plans.Plan: _plan,
     origin.Why: _why,
+    verification.Verified: _verified,
+    verification.Promises: _promises,
     models.Up: _up,
     models.Down: _down,
 }

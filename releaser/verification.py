@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,6 +180,24 @@ def outcome_of(measurements: Sequence[Measurement]) -> Outcome:
     return Outcome.HOLDS if judged and all(each.holds for each in judged) else Outcome.BROKEN
 
 
+def headline(conclusion: Conclusion) -> str:
+    """Why it doesn't hold, or the figures that it is judged by, in one line."""
+    if conclusion.outcome is not Outcome.HOLDS:
+        return conclusion.reason
+    receipt = conclusion.receipt
+    figures = [
+        f"{each.name} {each.shown}"
+        for each in conclusion.measurements
+        if each.bounded and not (receipt and each.name.startswith("requests "))
+    ]
+    return ", ".join([*([f"{receipt.failed} of {receipt.sent} lost"] if receipt else []), *figures])
+
+
+def fit(text: str, width: int) -> str:
+    """At most so many characters; what is too long loses its end."""
+    return text if len(text) <= width else f"{text[: width - 3].rstrip(' ,;:')}..."
+
+
 def why_broken(measurements: Sequence[Measurement]) -> str:
     """The figures that are out of their bounds."""
     return "; ".join(f"{each.name} {each.shown}, {each.bounds}" for each in measurements if not each.holds)
@@ -224,57 +241,25 @@ class Promises:
     promises: tuple[Promise, ...]
 
 
-# -- is the load spread fairly? ----------------------------------------------------------------------------------------
+# -- what hands bring back ---------------------------------------------------------------------------------------------
 
 
-def chi_square(counts: Sequence[int]) -> tuple[float, float]:
-    """Pearson's statistic of counts against equal shares, and its p-value: the chance of counts at least as uneven
-    where each request goes to each of them equally often."""
-    expected = sum(counts) / len(counts)
-    statistic = sum((count - expected) ** 2 / expected for count in counts)
-    return statistic, upper_tail(statistic, len(counts) - 1)
+@dataclass(frozen=True)
+class Ran:
+    """A program that ended in a pod."""
+
+    exit_status: int
+    output: str
 
 
-def upper_tail(statistic: float, degrees: int) -> float:
-    """P(X >= statistic) of the chi-square distribution, which is the regularised upper incomplete gamma function
-    Q(degrees/2, statistic/2): by a series where that converges fast, else by a continued fraction (Numerical Recipes,
-    6.2)."""
-    if degrees < 1:
-        return 1.0
-    a, x = degrees / 2, statistic / 2
-    if x <= 0:
-        return 1.0
-    scale = math.exp(a * math.log(x) - x - math.lgamma(a))
-    return 1.0 - scale * _series(a, x) if x < a + 1 else scale * _fraction(a, x)
+@dataclass(frozen=True)
+class Autoscaler:
+    """An HPA as it is now: pods that it wants, its bounds, for how long it waits before it takes pods away, and why it
+    can't work (empty: it can)."""
 
-
-_CLOSE = 1e-15
-
-
-def _series(a: float, x: float) -> float:
-    term = total = 1 / a
-    n = a
-    while term > total * _CLOSE:
-        n += 1
-        term *= x / n
-        total += term
-    return total
-
-
-def _fraction(a: float, x: float) -> float:
-    """Lentz's method."""
-    tiny = 1e-300
-    b = x + 1 - a
-    c, d = 1 / tiny, 1 / b
-    value = d
-    change = 0.0
-    i = 0
-    while abs(change - 1) > _CLOSE:
-        i += 1
-        step = -i * (i - a)
-        b += 2
-        d = 1 / (step * d + b or tiny)
-        c = b + step / c or tiny
-        change = c * d
-        value *= change
-    return value
+    name: str
+    wanted: int
+    minimum: int
+    maximum: int
+    down_after_seconds: float
+    trouble: str = ""

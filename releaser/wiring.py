@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from releaser.adapters.process import Process
     from releaser.adapters.tools import Tools
     from releaser.flows.doctor import Probe
+    from releaser.flows.experiments.hands import Hands
     from releaser.flows.look import Forwarder
     from releaser.flows.package import Archives
     from releaser.flows.ports import Containers, Drafts, Images, Saves, Shelf, Store
@@ -146,6 +147,25 @@ class Wiring:
 
         known = [PrometheusTraffic(environment.prometheus_url)] if environment.prometheus_url else []
         return [*known, PodsTraffic(Cluster(environment.context).api)]
+
+    def hands(self, environment: Environment) -> Hands:
+        from releaser.adapters.autoscalers import HorizontalAutoscalers
+        from releaser.adapters.cluster import Cluster
+        from releaser.adapters.disclosure import ClusterDisclosure
+        from releaser.adapters.errands import PodErrands
+        from releaser.adapters.insides import ClusterNetwork, PodInsides
+        from releaser.adapters.nodeprocesses import NodeProcesses
+        from releaser.flows.experiments.hands import Hands
+
+        cluster = Cluster(environment.context)
+        return Hands(
+            machines=NodeProcesses(self.process, environment.context),
+            insides=PodInsides(self.process, self.tools, cluster),
+            errands=PodErrands(cluster),
+            autoscalers=HorizontalAutoscalers(cluster),
+            network=ClusterNetwork(cluster),
+            disclosure=ClusterDisclosure(cluster),
+        )
 
     def forwarder(self, environment: Environment) -> Forwarder:
         from releaser.adapters.forward import KubectlForwarder

@@ -29,10 +29,15 @@ from releaser.verification import (
     Outcome,
     Verified,
     all_hold,
+    fit,
+    headline,
     outcome_of,
     why_broken,
 )
 from releaser.workload import workload
+
+# What a step's line has room for in 80 columns.
+_DETAIL_WIDTH = 44
 
 
 @dataclass(frozen=True)
@@ -179,10 +184,7 @@ class _Run:
                     self.ended_early = str(exc)
                 finally:
                     self._undo(trial)
-            running.detail = _told(outcome, measurements, reason)
-            running.failed = outcome in (Outcome.BROKEN, Outcome.NOT_RUN)
-        self.conclusions.append(
-            Conclusion(
+            conclusion = Conclusion(
                 promise=promise,
                 outcome=outcome,
                 measurements=tuple(measurements),
@@ -192,7 +194,9 @@ class _Run:
                 elapsed_seconds=time.monotonic() - started,
                 reason=reason,
             )
-        )
+            self.conclusions.append(conclusion)
+            running.detail = fit(f"{outcome}: {headline(conclusion)}", _DETAIL_WIDTH)
+            running.failed = outcome in (Outcome.BROKEN, Outcome.NOT_RUN)
 
     def _trial(self, running: Step) -> Trial:
         target = self._target
@@ -248,9 +252,3 @@ class _Run:
 
     def say_heard(self) -> None:
         self._target.reporter.emit(Note("interrupted: undoing what is under way first", warning=True))
-
-
-def _told(outcome: Outcome, measurements: Sequence[Measurement], reason: str) -> str:
-    if outcome is Outcome.HOLDS:
-        return ", ".join(f"{each.name} {each.shown}" for each in measurements)
-    return f"{outcome}: {reason}" if reason else str(outcome)

@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from releaser.models import PodState
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A program that ended in a pod."""
-
-    exit_status: int
-    output: str
+from releaser.verification import Autoscaler, Ran
 
 
 class Machines(Protocol):
@@ -63,18 +56,6 @@ class Errands(Protocol):
     def sweep(self, namespace: str, release: str) -> int:
         """Remove those that a killed run left; how many."""
         ...
-
-
-@dataclass(frozen=True)
-class Autoscaler:
-    """An HPA as it is now: pods that it wants, bounds, and why it can't work (empty: it can)."""
-
-    name: str
-    wanted: int
-    minimum: int
-    maximum: int
-    down_after_seconds: float
-    trouble: str = ""
 
 
 class Autoscalers(Protocol):

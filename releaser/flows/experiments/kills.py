@@ -1,4 +1,4 @@
-"""A pod goes: deleted, its process killed, or so stuck that the kubelet kills it. Does it come back, and who notices?"""
+"""A pod goes: deleted, its process killed, or stuck until the kubelet kills it. Does it come back, and who notices?"""
 
 from __future__ import annotations
 

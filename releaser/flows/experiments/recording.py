@@ -12,6 +12,8 @@ from releaser.models import PodState, Snapshot
 from releaser.verification import Moment, PodSample, RequestSample, Timeline
 
 _LOOK_SECONDS = 0.25
+# Often, so that it is known to a twentieth of a second when the prober counted.
+_COUNT_SECONDS = 0.05
 _JOIN_SECONDS = 2.0
 _WATCH_SECONDS = 3600.0
 
@@ -85,7 +87,7 @@ class Recording:
         stop = threading.Event()
 
         def count() -> None:
-            while not stop.wait(_LOOK_SECONDS):
+            while not stop.wait(_COUNT_SECONDS):
                 self._count(probing)
 
         thread = threading.Thread(target=count, name="requests of the experiment", daemon=True)
@@ -126,7 +128,9 @@ class Recording:
 
     def _count(self, probing: Probing) -> None:
         receipt = probing.receipt
-        self._requests.append(RequestSample(self._now(), receipt.sent, receipt.failed))
+        last = self._requests[-1] if self._requests else None
+        if last is None or (last.sent, last.failed) != (receipt.sent, receipt.failed):
+            self._requests.append(RequestSample(self._now(), receipt.sent, receipt.failed))
         self._budget.count(receipt.failed)
 
     def _now(self) -> float:

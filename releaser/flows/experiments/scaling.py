@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from releaser.flows.experiments.hands import Autoscaler
 from releaser.flows.experiments.recording import ready_pods
 from releaser.flows.experiments.trial import Experiment, NoSteadyState, Skipped, Trial, all_ready
 from releaser.flows.restore import repair
-from releaser.verification import Measurement, Promise, lost
+from releaser.verification import Autoscaler, Measurement, Promise, lost
 
 _RATE_PER_SECOND = 80.0
 _MORE_PODS = 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from releaser.chisquare import chi_square
 from releaser.flows.experiments.trial import Experiment, Skipped, Trial
-from releaser.verification import Measurement, Promise, chi_square, lost
+from releaser.verification import Measurement, Promise, lost
 
 _RATE_PER_SECOND = 100.0
 _SECONDS = 3.0

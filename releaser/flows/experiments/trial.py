@@ -1,7 +1,8 @@
 """One experiment under way: what it works with, and what it leaves to be undone.
 
 An experiment is a Promise and a function that takes a Trial and returns what it measured. It is called in a steady
-state. Whatever it disturbs it first registers with `afterwards`: that is undone whatever happens, an interrupt included.
+state. Whatever it disturbs it first registers with `afterwards`, so that it is undone whatever happens, even at an
+interrupt.
 
     EXPERIMENT = Experiment(Promise("pod-delete", "...", "...", about_seconds=30), pod_delete)
 

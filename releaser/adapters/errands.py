@@ -1,0 +1,123 @@
+"""Pods that run one Python program and go away again: what somebody else in the cluster would find."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import closing
+
+from kubernetes import client, watch
+
+from releaser.adapters.cluster import Cluster, tolerating
+from releaser.errors import EnvironmentUnfit
+from releaser.verification import Ran
+
+_CONTAINER = "errand"
+_LABELS = {"app.kubernetes.io/managed-by": "releaser", "app.kubernetes.io/component": "verify"}
+_RELEASE = "releaser/release"
+_REQUEST_SECONDS = 15
+_RUN_SECONDS = 60
+_ENDED = ("Succeeded", "Failed")
+
+
+class PodErrands:
+    """Satisfies the experiments' Errands."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._core = client.CoreV1Api(cluster.api)
+
+    def run(
+        self,
+        namespace: str,
+        release: str,
+        image: str,
+        script: str,
+        labels: Mapping[str, str] | None = None,
+        node: str = "",
+    ) -> Ran:
+        """The program's end and output. `labels` are the pod's besides its own; it must not get those by which the
+        release's Service or Deployment find their pods. Raises EnvironmentUnfit when it can't be run."""
+        name = f"releaser-verify-{secrets.token_hex(4)}"
+        doing = f"running pod {name} in {namespace}"
+        pod = _pod(name, {**(labels or {}), **_LABELS, _RELEASE: release}, image, script, node)
+        try:
+            with self._cluster.asking(doing):
+                self._core.create_namespaced_pod(namespace, pod, _request_timeout=_REQUEST_SECONDS)
+            status = self._ended(namespace, name, doing)
+            return Ran(status, self._cluster.log(namespace, name, _CONTAINER, lines=200))
+        finally:
+            self._delete(namespace, name)
+
+    def sweep(self, namespace: str, release: str) -> int:
+        selector = ",".join(f"{key}={value}" for key, value in {**_LABELS, _RELEASE: release}.items())
+        with self._cluster.asking("looking for pods that an earlier run left"):
+            pods = self._core.list_namespaced_pod(
+                namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS
+            ).items
+        for pod in pods:
+            self._delete(namespace, pod.metadata.name)
+        return len(pods)
+
+    def _ended(self, namespace: str, name: str, doing: str) -> int:
+        said = "nothing is known of it"
+        with self._cluster.asking(doing):
+            changes = watch.Watch().stream(
+                self._core.list_namespaced_pod,
+                namespace,
+                field_selector=f"metadata.name={name}",
+                timeout_seconds=_RUN_SECONDS,
+                _request_timeout=_RUN_SECONDS + _REQUEST_SECONDS,
+            )
+            with closing(changes):
+                for change in changes:
+                    status = change["object"].status
+                    said = f"it is {(status.phase or 'pending').lower()}"
+                    if status.phase in _ENDED:
+                        [state] = status.container_statuses
+                        return int(state.state.terminated.exit_code)
+        raise EnvironmentUnfit(
+            f"While {doing}: {said} after {_RUN_SECONDS} s",
+            hint=f"kubectl --context {self._cluster.context} -n {namespace} get events",
+        )
+
+    def _delete(self, namespace: str, name: str) -> None:
+        with self._cluster.asking(f"removing pod {name}"), tolerating(404):
+            self._core.delete_namespaced_pod(name, namespace, grace_period_seconds=0, _request_timeout=_REQUEST_SECONDS)
+
+
+def _pod(name: str, labels: Mapping[str, str], image: str, script: str, node: str) -> client.V1Pod:
+    """Meets Pod Security `restricted`, and ends by itself when nobody is there to remove it."""
+    return client.V1Pod(
+        metadata=client.V1ObjectMeta(name=name, labels=dict(labels)),
+        spec=client.V1PodSpec(
+            restart_policy="Never",
+            active_deadline_seconds=_RUN_SECONDS,
+            termination_grace_period_seconds=1,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            node_selector={"kubernetes.io/hostname": node} if node else None,
+            security_context=client.V1PodSecurityContext(
+                run_as_non_root=True,
+                run_as_user=10001,
+                run_as_group=10001,
+                seccomp_profile=client.V1SeccompProfile(type="RuntimeDefault"),
+            ),
+            containers=[
+                client.V1Container(
+                    name=_CONTAINER,
+                    image=image,
+                    image_pull_policy="IfNotPresent",
+                    command=["python", "-I", "-c", script],
+                    resources=client.V1ResourceRequirements(
+                        requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "96Mi"}
+                    ),
+                    security_context=client.V1SecurityContext(
+                        allow_privilege_escalation=False,
+                        read_only_root_filesystem=True,
+                        capabilities=client.V1Capabilities(drop=["ALL"]),
+                    ),
+                )
+            ],
+        ),
+    )
