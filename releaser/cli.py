@@ -404,16 +404,17 @@ def verify(
     from releaser.report import require_writable, save_report
     from releaser.verification import Promises
 
-    order = Order(tuple(names or ()), budget, wait)
     project = _session.project
+    experiments = choose(names or ())
     if listed:
         project.environment(env)
-        _session.printer.result(Promises(tuple(each.promise for each in choose(order.names))))
+        _session.printer.result(Promises(tuple(each.promise for each in experiments)))
         return
     target = _target(project, env, context)
     if report is not None:
         require_writable(report)
-    verified = flow(project, target, _session.wiring.hands(target.environment), _consent(yes), order)
+    hands = _session.wiring.hands(target.environment)
+    verified = flow(project, target, hands, experiments, _consent(yes), Order(budget, wait))
     if report is not None:
         save_report(verified, report)
     _session.printer.result(verified)

@@ -123,11 +123,11 @@ def _rounded(most: float) -> float:
     """A little more, and with a whole half."""
     wanted = max(2, math.ceil(most))
     size = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
-    return math.ceil(wanted / size / 2) * 2 * size
+    return float(math.ceil(wanted / size / 2) * 2 * size)
 
 
 def _step(end: float) -> float:
     """A round number of seconds, so that there are not too many of them."""
     rough = end / _TICKS
-    size = 10.0 ** math.floor(math.log10(rough))
-    return next(each * size for each in (1, 2, 5, 10) if each * size >= rough)
+    size = math.pow(10, math.floor(math.log10(rough)))
+    return float(next(each for each in (1, 2, 5, 10) if each * size >= rough)) * size

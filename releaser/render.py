@@ -469,7 +469,7 @@ def _promises(listed: verification.Promises) -> list[RenderableType]:
 
     lines: list[RenderableType] = []
     for each in listed.promises:
-        lines.append(Text.assemble((each.name, "bold"), f"  about {duration(each.about_seconds)}"))
+        lines.append(Text.assemble((each.name, "bold"), f"  about {each.about_seconds:.0f} s"))
         lines += [*_wrapped(each.hypothesis, "    "), *_wrapped(f"Holds when: {each.criterion}", "    ")]
     return lines
 

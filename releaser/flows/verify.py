@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from releaser.clock import Clock, SystemClock
 from releaser.errors import Declined, Refused, ReleaserError
-from releaser.flows.experiments.catalogue import choose
 from releaser.flows.experiments.hands import Hands
 from releaser.flows.experiments.recording import Budget, BudgetExceeded
 from releaser.flows.experiments.revisions import experiment_of
@@ -42,25 +42,30 @@ _DETAIL_WIDTH = 44
 
 @dataclass(frozen=True)
 class Order:
-    """Which experiments (none: all), how many requests may be lost over the whole run (None: any number), and whether
-    another's lock is waited for."""
+    """How many requests may be lost over the whole run (None: any number), and whether another's lock is waited for."""
 
-    names: tuple[str, ...] = ()
     budget: int | None = None
     wait: bool = True
 
 
-def verify(project: Project, target: Target, hands: Hands, consent: Consent, order: Order = Order()) -> Verified:
-    """Raises before anything is touched: UsageError, Refused (nothing installed, not proven good, changed by hand,
+def verify(
+    project: Project,
+    target: Target,
+    hands: Hands,
+    experiments: Sequence[Experiment],
+    consent: Consent,
+    order: Order = Order(),
+    clock: Clock | None = None,
+) -> Verified:
+    """Raises before anything is touched: Refused (nothing installed, not proven good, changed by hand,
     declined). An interrupt is raised only after what was under way has been undone."""
     began, started = datetime.now(UTC), time.monotonic()
-    experiments = choose(order.names)
     environment = target.environment
     _require_budget(environment, order)
     require_consent(environment, f"verify {environment.name}", consent)
     installed(target)
     with locked(target, "verify", wait=order.wait) as (target, orphaned):
-        run = _Run(project, target, hands, Budget(order.budget), orphaned=orphaned)
+        run = _Run(project, target, hands, Budget(order.budget), clock or SystemClock(), orphaned=orphaned)
         with deferred(run.say_heard):
             try:
                 for experiment in experiments:
@@ -100,9 +105,11 @@ def _require_budget(environment: Environment, order: Order) -> None:
 class _Run:
     """All that one run has in its hands: it begins by removing what a killed one left."""
 
-    def __init__(self, project: Project, target: Target, hands: Hands, budget: Budget, *, orphaned: bool) -> None:
+    def __init__(
+        self, project: Project, target: Target, hands: Hands, budget: Budget, clock: Clock, *, orphaned: bool
+    ) -> None:
         self._project, self._target, self._hands = project, target, hands
-        self.budget = budget
+        self.budget, self._clock = budget, clock
         self.conclusions: list[Conclusion] = []
         self.left: list[str] = []
         self.ended_early = ""
@@ -217,6 +224,7 @@ class _Run:
             hands=self._hands,
             budget=self.budget,
             running=running,
+            clock=self._clock,
         )
 
     # -- afterwards ----------------------------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ RESOURCE_LIMITS = Experiment(
         "A process that takes more than the container's limits is held back or killed, and its neighbours are left "
         "alone.",
         f"Of CPU it gets at most {_TOLERANCE:g} times the limit, and is throttled when it gets near; beyond the limit "
-        "of memory it is killed (exit code 137), the pod is ready within what its startup probe allows, and no other pod "
-        "restarts.",
+        "of memory it is killed (exit code 137), the pod is ready within what its startup probe allows, and no other "
+        "pod restarts.",
         about_seconds=25,
     ),
     resource_limits,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from releaser.clock import Clock
 from releaser.flows.ports import Cluster, Probing
 from releaser.models import PodState, Snapshot
 from releaser.verification import Moment, PodSample, RequestSample, Timeline
 
-_LOOK_SECONDS = 0.25
-# Often, so that it is known to a twentieth of a second when the prober counted.
-_COUNT_SECONDS = 0.05
-_JOIN_SECONDS = 2.0
+# The watch and the prober tell by themselves; so often it is looked whether they have.
+_LOOK_SECONDS = 0.05
 _WATCH_SECONDS = 3600.0
 
 
@@ -49,18 +46,18 @@ class Budget:
 
 
 class Recording:
-    """Beside the experiment two threads look: one at the pods, one at the prober's counters."""
+    """Beside the experiment somebody looks at the pods, and somebody at the prober's counters."""
 
-    def __init__(self, cluster: Cluster, namespace: str, release: str, budget: Budget) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, release: str, budget: Budget, clock: Clock) -> None:
         self._cluster = cluster
         self._namespace, self._release = namespace, release
         self._budget = budget
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock.monotonic()
         self._requests: list[RequestSample] = []
         self._pods: list[PodSample] = []
         self._moments: list[Moment] = []
         self._newest: Snapshot | None = None
-        self._changed = threading.Condition()
 
     @property
     def timeline(self) -> Timeline:
@@ -72,59 +69,49 @@ class Recording:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Look at the pods until the context ends."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(stop,), name="pods of the experiment", daemon=True)
-        thread.start()
-        try:
+        snapshots = self._snapshots()
+
+        def look() -> float:
+            self._see(next(snapshots))
+            return 0.0
+
+        with self._clock.beside(0.0, look):
             yield
-        finally:
-            stop.set()
-            thread.join(_JOIN_SECONDS)
 
     @contextmanager
     def counting(self, probing: Probing) -> Iterator[None]:
         """Look at the prober's counters until the context ends."""
-        stop = threading.Event()
 
-        def count() -> None:
-            while not stop.wait(_COUNT_SECONDS):
-                self._count(probing)
+        def look() -> float:
+            self._count(probing)
+            return _LOOK_SECONDS
 
-        thread = threading.Thread(target=count, name="requests of the experiment", daemon=True)
-        thread.start()
-        try:
+        with self._clock.beside(_LOOK_SECONDS, look):
             yield
-        finally:
-            stop.set()
-            thread.join(_JOIN_SECONDS)
 
     def await_pods(self, holds: Callable[[Snapshot], bool], deadline_seconds: float) -> float | None:
         """Wait until it holds of what the watch tells: after how many seconds; None when it never does.
 
         Raises BudgetExceeded as soon as the run has lost too many requests.
         """
-        started = time.monotonic()
-        with self._changed:
-            while True:
-                self._budget.require()
-                elapsed = time.monotonic() - started
-                if self._newest is not None and holds(self._newest):
-                    return elapsed
-                if elapsed >= deadline_seconds:
-                    return None
-                self._changed.wait(min(_LOOK_SECONDS, deadline_seconds - elapsed))
+        started = self._clock.monotonic()
+        while True:
+            self._budget.require()
+            elapsed = self._clock.monotonic() - started
+            if self._newest is not None and holds(self._newest):
+                return elapsed
+            if elapsed >= deadline_seconds:
+                return None
+            self._clock.sleep(_LOOK_SECONDS)
 
-    def _watch(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            for snapshot in self._cluster.snapshots(self._namespace, self._release, _WATCH_SECONDS):
-                pods = served(snapshot)
-                with self._changed:
-                    self._newest = snapshot
-                    self._pods.append(PodSample(self._now(), sum(pod.ready for pod in pods), len(pods)))
-                    self._changed.notify_all()
-                if stop.is_set():
-                    return
-            stop.wait(_LOOK_SECONDS)
+    def _snapshots(self) -> Iterator[Snapshot]:
+        while True:
+            yield from self._cluster.snapshots(self._namespace, self._release, _WATCH_SECONDS)
+
+    def _see(self, snapshot: Snapshot) -> None:
+        pods = served(snapshot)
+        self._newest = snapshot
+        self._pods.append(PodSample(self._now(), sum(pod.ready for pod in pods), len(pods)))
 
     def _count(self, probing: Probing) -> None:
         receipt = probing.receipt
@@ -134,7 +121,7 @@ class Recording:
         self._budget.count(receipt.failed)
 
     def _now(self) -> float:
-        return time.monotonic() - self._started
+        return self._clock.monotonic() - self._started
 
 
 def served(snapshot: Snapshot) -> tuple[PodState, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from releaser.flows.experiments.trial import Experiment, Trial
 from releaser.verification import Measurement, Promise, lost
 
@@ -19,9 +17,9 @@ def runtime_restart(trial: Trial) -> list[Measurement]:
     with trial.requests() as sent:
         trial.mark(f"container runtime of {node} restarted")
         trial.target.still_ours()
-        started = time.monotonic()
+        started = trial.now()
         trial.hands.machines.restart_runtime(node)
-        took = time.monotonic() - started
+        took = trial.now() - started
         trial.mark("it answers again")
         trial.rest(_SETTLE_SECONDS)
     now = {pod.uid: pod.restarts for pod in trial.home.cluster.pods(trial.namespace, trial.release)}

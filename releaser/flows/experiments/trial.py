@@ -16,11 +16,11 @@ interrupt.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from releaser.clock import Clock
 from releaser.errors import EnvironmentUnfit
 from releaser.flows.experiments.hands import Hands
 from releaser.flows.experiments.recording import Budget, Recording, served
@@ -68,6 +68,7 @@ class Trial:
         hands: Hands,
         budget: Budget,
         running: Step,
+        clock: Clock,
     ) -> None:
         self.project = project
         self.home = home
@@ -78,7 +79,8 @@ class Trial:
         self.hands = hands
         self.budget = budget
         self.receipt: Receipt | None = None
-        self.recording = Recording(home.cluster, home.namespace, home.release, budget)
+        self.recording = Recording(home.cluster, home.namespace, home.release, budget, clock)
+        self._clock = clock
         self._running = running
         self._undoing: list[tuple[str, Callable[[], None]]] = []
 
@@ -112,6 +114,10 @@ class Trial:
         """Raises Skipped where the nodes can't be reached from outside."""
         if why := self.hands.machines.unreachable():
             raise Skipped(why)
+
+    def now(self) -> float:
+        """Seconds, of which only differences mean something."""
+        return self._clock.monotonic()
 
     # -- doing ---------------------------------------------------------------------------------------------------------
 
@@ -174,14 +180,14 @@ class Trial:
         """Wait until it holds of what is asked again and again: after how many seconds; None when it never does. An
         unanswered question counts as a no."""
         self.say(what)
-        started = time.monotonic()
+        started = self.now()
         while True:
             try:
                 if holds():
-                    return time.monotonic() - started
+                    return self.now() - started
             except EnvironmentUnfit as exc:
                 self.say(f"{what}: {exc.message}")
-            if time.monotonic() - started >= deadline_seconds:
+            if self.now() - started >= deadline_seconds:
                 return None
             self.rest(every_seconds)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 
 from releaser.errors import ReleaseNotRestored
 from releaser.flows.experiments.revisions import changed_values, take_back, upgrade
@@ -40,10 +39,10 @@ def bad_update(trial: Trial) -> list[Measurement]:
     standing = {pod.uid for pod in trial.pods()}
     with trial.requests() as sent:
         trial.mark("update that can't start begins")
-        started = time.monotonic()
+        started = trial.now()
         upgrade(trial, "bad-update", values)
         problems = follow(trial.target)
-        judged = time.monotonic() - started
+        judged = trial.now() - started
         trial.mark(f"judged: {problems[0].cause}" if problems else "judged good")
         still = {pod.uid for pod in trial.pods()}
         back = _take_back(trial)
@@ -113,21 +112,21 @@ def _broken_values(trial: Trial) -> Values:
 
 def _roll_out(trial: Trial, name: str, values: Values) -> float | None:
     """How long the upgrade took until it was complete; None when it failed."""
-    started = time.monotonic()
+    started = trial.now()
     upgrade(trial, name, values)
-    return None if follow(trial.target) else time.monotonic() - started
+    return None if follow(trial.target) else trial.now() - started
 
 
 def _take_back(trial: Trial) -> float | None:
     """How long it took until the state before was proven; None when that failed."""
-    started = time.monotonic()
+    started = trial.now()
     with deferred():
         try:
             take_back(trial)
         except ReleaseNotRestored as exc:
             trial.mark(exc.message)
             return None
-    return time.monotonic() - started
+    return trial.now() - started
 
 
 def _await_rest(trial: Trial) -> None:
