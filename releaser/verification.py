@@ -188,7 +188,8 @@ def headline(conclusion: Conclusion) -> str:
     figures = [
         f"{each.name} {each.shown}"
         for each in conclusion.measurements
-        if each.bounded and not (receipt and each.name.startswith("requests "))
+        # what must not be there at all goes without saying
+        if each.bounded and each.at_most != 0 and not (receipt and each.name.startswith("requests "))
     ]
     return ", ".join([*([f"{receipt.failed} of {receipt.sent} lost"] if receipt else []), *figures])
 

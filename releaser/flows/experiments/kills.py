@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from releaser.flows.experiments.recording import ready_pods, served
 from releaser.flows.experiments.trial import Experiment, NoSteadyState, Skipped, Trial, all_ready
-from releaser.models import PodState, Snapshot
+from releaser.models import PodState, Receipt, Snapshot
 from releaser.verification import Measurement, Promise, lost
 
 # What the kubelet, the scheduler and the endpoints' controller may take between one thing and the next.
 _SLACK_SECONDS = 15.0
-# So long a dead pod's address may stay in the node's rules: its end is told to the API server, from there to the
-# EndpointSlice and from there to kube-proxy.
-_UNNOTICED_SECONDS = 2.0
+# So long a dead pod's address may stay in the nodes' rules: the kubelet looks for ended containers every second and tells
+# the API server, from there it goes to the EndpointSlice, and from there to kube-proxy, which writes once a second.
+_UNNOTICED_SECONDS = 5.0
+# The other pods serve on: so long there may be no answer at all.
+_GAP_SECONDS = 2.0
 
 
 def pod_delete(trial: Trial) -> list[Measurement]:
@@ -47,11 +49,11 @@ def process_kill(trial: Trial) -> list[Measurement]:
             lambda snapshot: _restarted(snapshot, victim), trial.workload.start_seconds + _SLACK_SECONDS
         )
         trial.mark("ready again" if ready is not None else "not ready again")
-        trial.rest(_UNNOTICED_SECONDS)
     share = trial.rate_per_second / len(before)
     return [
         Measurement("ready again", ready, "s", at_most=trial.workload.start_seconds + _SLACK_SECONDS),
         elsewhere(trial, before, victim),
+        *_served_on(sent.receipt, len(before)),
         *lost(sent.receipt, at_most=share * _UNNOTICED_SECONDS if len(before) > 1 else None),
     ]
 
@@ -81,8 +83,15 @@ def liveness_kill(trial: Trial) -> list[Measurement]:
         Measurement("out of the Service", unready, "s", at_most=workload.unseen_seconds + _UNNOTICED_SECONDS),
         Measurement("ready again", back, "s", at_most=allowed),
         elsewhere(trial, before, victim),
+        *_served_on(sent.receipt, len(before)),
         *lost(sent.receipt, at_most=most if len(before) > 1 and workload.readiness else None),
     ]
+
+
+def _served_on(receipt: Receipt, pods: int) -> list[Measurement]:
+    """With other pods there the service as a whole goes on answering."""
+    most = _GAP_SECONDS if pods > 1 else None
+    return [Measurement("longest time without an answer", receipt.longest_gap_seconds, "s", at_most=most)]
 
 
 def _thaw(trial: Trial, victim: PodState) -> None:
@@ -122,8 +131,9 @@ PROCESS_KILL = Experiment(
     Promise(
         "process-kill",
         "A process that dies is started anew in its pod; the other pods serve on.",
-        "The pod is ready again within what its startup probe allows, no other pod restarts, and no more requests are "
-        "lost than a pod gets in 2 s: until every node knows, its connections are refused.",
+        "The pod is ready again within what its startup probe allows and no other pod restarts. With two pods or more "
+        f"there is never no answer for {_GAP_SECONDS:.0f} s, and no more requests are lost than one pod gets in "
+        f"{_UNNOTICED_SECONDS:.0f} s: until every node knows of its end, connections to it are refused.",
         about_seconds=20,
     ),
     process_kill,
@@ -133,7 +143,8 @@ LIVENESS_KILL = Experiment(
         "liveness-kill",
         "A process that hangs is taken out of the Service by its readiness probe and killed by its liveness probe.",
         "Out of the Service, and ready again, within what the probes' periods and thresholds, the grace period and the "
-        "startup probe add up to; no more requests are lost than one pod gets until its readiness probe has failed.",
+        "startup probe add up to. With two pods or more there is never no answer for "
+        f"{_GAP_SECONDS:.0f} s, and no more requests are lost than one pod gets until its readiness probe has failed.",
         about_seconds=90,
     ),
     liveness_kill,
