@@ -9,8 +9,8 @@ from releaser.verification import Measurement, Promise, lost
 
 # What the kubelet, the scheduler and the endpoints' controller may take between one thing and the next.
 _SLACK_SECONDS = 15.0
-# So long a dead pod's address may stay in the nodes' rules: the kubelet looks for ended containers every second and tells
-# the API server, from there it goes to the EndpointSlice, and from there to kube-proxy, which writes once a second.
+# So long a dead pod's address may stay in the rules of nodes: the kubelet looks for ended containers every second; it
+# tells the API server, and from there it goes to the EndpointSlice and to kube-proxy, which writes once a second.
 _UNNOTICED_SECONDS = 5.0
 # The other pods serve on: so long there may be no answer at all.
 _GAP_SECONDS = 2.0

@@ -89,6 +89,13 @@ class Recording:
         with self._clock.beside(_LOOK_SECONDS, look):
             yield
 
+    def fewest_ready(self) -> int:
+        """The smallest number of ready pods since the first moment that was marked."""
+        began = self._moments[0].at_seconds if self._moments else 0.0
+        before = [each.ready for each in self._pods if each.at_seconds <= began]
+        since = [each.ready for each in self._pods if each.at_seconds > began]
+        return min([*before[-1:], *since], default=0)
+
     def await_pods(self, holds: Callable[[Snapshot], bool], deadline_seconds: float) -> float | None:
         """Wait until it holds of what the watch tells: after how many seconds; None when it never does.
 
@@ -111,7 +118,8 @@ class Recording:
     def _see(self, snapshot: Snapshot) -> None:
         pods = served(snapshot)
         self._newest = snapshot
-        self._pods.append(PodSample(self._now(), sum(pod.ready for pod in pods), len(pods)))
+        if pods or self._pods:  # the first snapshots may come before anything was listed
+            self._pods.append(PodSample(self._now(), sum(pod.ready for pod in pods), len(pods)))
 
     def _count(self, probing: Probing) -> None:
         receipt = probing.receipt

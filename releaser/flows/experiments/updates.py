@@ -136,8 +136,7 @@ def _await_rest(trial: Trial) -> None:
 
 
 def _fewest(trial: Trial) -> Measurement:
-    ready = [sample.ready for sample in trial.recording.timeline.pods]
-    return Measurement("fewest pods ready", min(ready, default=0), at_least=1)
+    return Measurement("fewest pods ready", trial.recording.fewest_ready(), at_least=1)
 
 
 def _answers(trial: Trial) -> list[str]:
