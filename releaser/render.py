@@ -169,6 +169,8 @@ def _history(history: models.History) -> list[RenderableType]:
 def _verdict(revision: models.Revision) -> str:
     """The verdict, with what else matters: cause, lost requests, where it came from, a status that isn't an end."""
     entry = revision.entry
+    if entry.verb == "verify" and entry.cause:
+        return entry.cause  # an experiment's own revision, on which there was nothing to judge
     more = [
         entry.cause,
         f"= {revision.content}" if revision.content != revision.number else "",

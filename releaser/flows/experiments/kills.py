@@ -21,14 +21,15 @@ def pod_delete(trial: Trial) -> list[Measurement]:
     victim = trial.a_pod()
     deadline = trial.workload.start_seconds + trial.workload.grace_seconds + _SLACK_SECONDS
     with trial.requests() as sent:
-        trial.mark(f"pod {victim.name} deleted")
         trial.target.still_ours()
+        trial.mark(f"pod {victim.name} deleted")
+        began = trial.now()
         trial.target.cluster.remove_pod(trial.namespace, victim.name)
 
         def replaced(snapshot: Snapshot) -> bool:
             return victim.name not in _names(snapshot) and ready_pods(snapshot) >= len(before)
 
-        ready = trial.await_pods(replaced, deadline)
+        ready = trial.since(began, trial.await_pods(replaced, deadline))
         trial.mark("another one is ready" if ready is not None else "no other one is ready")
         trial.await_pods(lambda snapshot: all_ready(snapshot, len(before)), deadline)
     return [
@@ -42,12 +43,12 @@ def process_kill(trial: Trial) -> list[Measurement]:
     before = trial.pods()
     victim = trial.a_pod()
     with trial.requests() as sent:
-        trial.mark(f"process 1 of {victim.name} killed")
         trial.target.still_ours()
+        trial.mark(f"process 1 of {victim.name} killed")
+        began = trial.now()
         trial.hands.machines.kill_first_process(victim, trial.workload.container)
-        ready = trial.await_pods(
-            lambda snapshot: _restarted(snapshot, victim), trial.workload.start_seconds + _SLACK_SECONDS
-        )
+        deadline = trial.workload.start_seconds + _SLACK_SECONDS
+        ready = trial.since(began, trial.await_pods(lambda snapshot: _restarted(snapshot, victim), deadline))
         trial.mark("ready again" if ready is not None else "not ready again")
     share = trial.rate_per_second / len(before)
     return [
@@ -68,15 +69,15 @@ def liveness_kill(trial: Trial) -> list[Measurement]:
     allowed = workload.liveness.longest_seconds + workload.grace_seconds + workload.start_seconds + _SLACK_SECONDS
     trial.afterwards("stopped processes", lambda: _thaw(trial, victim))
     with trial.requests() as sent:
-        trial.mark(f"every process of {victim.name} stopped")
         trial.target.still_ours()
+        trial.mark(f"every process of {victim.name} stopped")
+        began = trial.now()
         if not trial.hands.machines.freeze(victim, workload.container):
             raise NoSteadyState(f"pod {victim.name} has no process that could be stopped")
-        unready = trial.await_pods(lambda snapshot: not _is_ready(snapshot, victim), allowed)
-        trial.mark("the pod gets no more requests")
-        restarted = trial.await_pods(lambda snapshot: _restarted(snapshot, victim), allowed)
-        trial.mark("ready again" if restarted is not None else "not ready again")
-    back = None if unready is None or restarted is None else unready + restarted
+        unready = trial.since(began, trial.await_pods(lambda snapshot: not _is_ready(snapshot, victim), allowed))
+        trial.mark("the pod gets no more requests" if unready is not None else "the pod still gets requests")
+        back = trial.since(began, trial.await_pods(lambda snapshot: _restarted(snapshot, victim), allowed))
+        trial.mark("ready again" if back is not None else "not ready again")
     share = trial.rate_per_second / len(before)
     most = share * (workload.unseen_seconds + _UNNOTICED_SECONDS)
     return [

@@ -94,12 +94,14 @@ def _burn(trial: Trial, victim: PodState) -> list[Measurement]:
 
 def _eat(trial: Trial, victim: PodState, limit: float) -> list[Measurement]:
     trial.mark(f"more memory taken in {victim.name} than its limit of {limit / 2**20:.0f} MiB")
+    began = trial.now()
     status, output = _python(trial, victim, _EAT.format(bytes=int(limit * _BEYOND)))
-    ready = trial.await_pods(lambda snapshot: _settled(snapshot, victim), trial.workload.start_seconds + 15)
+    deadline = trial.workload.start_seconds + 15
+    ready = trial.since(began, trial.await_pods(lambda snapshot: _settled(snapshot, victim), deadline))
     trial.mark("the pod is ready" if ready is not None else "the pod isn't ready")
     return [
         exactly("end of the process beyond the limit", status, _KILLED, note=output.strip()[-80:]),
-        Measurement("pod ready after that", ready, "s", at_most=trial.workload.start_seconds + 15),
+        Measurement("pod ready after that", ready, "s", at_most=deadline),
     ]
 
 

@@ -119,6 +119,10 @@ class Trial:
         """Seconds, of which only differences mean something."""
         return self._clock.monotonic()
 
+    def since(self, began: float, awaited: float | None) -> float | None:
+        """What an await found, counted from `began` on: from before the disturbance, which takes time itself."""
+        return None if awaited is None else self.now() - began
+
     # -- doing ---------------------------------------------------------------------------------------------------------
 
     def mark(self, text: str) -> None:
