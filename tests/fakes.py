@@ -138,9 +138,12 @@ def _lay(body: Body, wanted: Body) -> None:
 
 
 def rendered(release: str, values: Values) -> str:
-    """The fake chart: a ConfigMap with `text`, and a Deployment with the image; `extra` adds a Secret."""
+    """The fake chart: a ConfigMap with `text` and the greeting, and a Deployment with the image and annotations on its
+    pods; `extra` adds a Secret."""
     image = values.get("image") or {}
     container = {"name": "web", "image": f"{image.get('repository', 'web')}:{image.get('tag', '')}"}
+    annotations = values.get("podAnnotations")
+    annotated: Body = {"metadata": {"annotations": annotations}} if annotations else {}
     objects: list[Body] = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}, "data": {"text": values.get("text", "a")}},
         {
@@ -150,10 +153,12 @@ def rendered(release: str, values: Values) -> str:
             "spec": {
                 "replicas": values.get("replicaCount", 1),
                 "selector": {"matchLabels": {"app": values.get("selector", release)}},
-                "template": {"spec": {"containers": [container]}},
+                "template": {**annotated, "spec": {"containers": [container]}},
             },
         },
     ]
+    if greeting := (values.get("app") or {}).get("greeting"):
+        objects[0]["data"]["greeting"] = greeting
     if values.get("extra"):
         objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {"key": values["extra"]}})
     for each in objects:

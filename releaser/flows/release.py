@@ -81,12 +81,16 @@ def installed(target: Target) -> tuple[Revision, ...]:
     """All revisions, for commands that only look. Raises Refused when there is none, ReleasePending."""
     revisions = revisions_of(target)
     if not revisions:
-        raise Refused(
-            f"{target.release} is not installed in {target.namespace}",
-            hint=f"releaser deploy {target.environment.name}",
-        )
+        raise not_installed(target)
     require_no_pending(target, revisions)
     return revisions
+
+
+def not_installed(target: Target) -> Refused:
+    return Refused(
+        f"{target.release} is not installed in {target.namespace}",
+        hint=f"releaser deploy {target.environment.name}",
+    )
 
 
 # -- proof -------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from releaser.flows.experiments.revisions import experiment_of
 from releaser.flows.experiments.steady import require_steady
 from releaser.flows.experiments.trial import Experiment, NoSteadyState, Skipped, Trial
 from releaser.flows.guard import Consent, require_consent
-from releaser.flows.release import installed, locked, return_to, revisions_of, settle
+from releaser.flows.release import locked, not_installed, return_to, revisions_of, settle
 from releaser.flows.restore import prove_state, released, repair
 from releaser.flows.target import Target
 from releaser.interrupts import deferred, interruptible
@@ -63,7 +63,8 @@ def verify(
     environment = target.environment
     _require_budget(environment, order)
     require_consent(environment, f"verify {environment.name}", consent)
-    installed(target)
+    if not revisions_of(target):
+        raise not_installed(target)
     with locked(target, "verify", wait=order.wait) as (target, orphaned):
         run = _Run(project, target, hands, Budget(order.budget), clock or SystemClock(), orphaned=orphaned)
         with deferred(run.say_heard):

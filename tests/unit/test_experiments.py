@@ -7,7 +7,7 @@ import json
 import pytest
 
 from releaser.errors import UsageError
-from releaser.flows.experiments import discovery, kills, runtimes, scaling, secrets, traffic
+from releaser.flows.experiments import discovery, kills, runtimes, scaling, secrets, traffic, updates
 from releaser.flows.experiments.catalogue import CATALOGUE, choose
 from releaser.flows.experiments.trial import Experiment
 from releaser.verification import Conclusion, Outcome, Ran
@@ -200,3 +200,71 @@ def test_an_autoscaler_that_adds_nothing_breaks_it_and_is_removed(site: Site) ->
 def test_without_the_metrics_api_it_is_skipped(site: Site) -> None:
     site.hands.autoscalers.served = False
     assert tried(site, scaling.AUTOSCALE).outcome is Outcome.SKIPPED
+
+
+UPDATES = [updates.ROLLING_UPDATE, updates.ROLLBACK]
+
+
+@pytest.mark.parametrize("experiment", UPDATES)
+def test_an_update_and_its_way_back_hold_when_nothing_is_lost(site: Site, experiment: Experiment) -> None:
+    conclusion = tried(site, experiment)
+    assert conclusion.outcome is Outcome.HOLDS, conclusion.reason
+    assert figure(conclusion, "fewest pods ready") == 2
+    assert [number for number, _ in site.verdicts] == [3, 2, 1]
+
+
+@pytest.mark.parametrize("experiment", UPDATES)
+def test_an_update_that_loses_a_request_does_not_hold(site: Site, experiment: Experiment) -> None:
+    site.prober.lose = lambda seconds: int(seconds > 2.5)
+    assert tried(site, experiment).reason == "requests lost 1, at most 0"
+
+
+def test_an_update_that_leaves_no_pod_ready_for_a_moment_does_not_hold(site: Site) -> None:
+    replaced: list[str] = []
+
+    def replace_all_at_once(time: float) -> None:
+        values = site.bench.world.running("web-dev", "web") or {}
+        if values.get("podAnnotations") and not replaced:
+            replaced.extend(pod.name for pod in site.cluster.living)
+            for name in replaced:
+                site.cluster.restart(name)
+
+    site.clock.on_sleep = replace_all_at_once
+    assert tried(site, updates.ROLLING_UPDATE).reason == "fewest pods ready 0, at least 1"
+
+
+def test_a_bad_update_is_judged_taken_back_and_not_noticed(site: Site) -> None:
+    conclusion = tried(site, updates.BAD_UPDATE)
+    assert conclusion.outcome is Outcome.HOLDS, conclusion.reason
+    assert figure(conclusion, "old pods still serving then") == 2
+    assert site.bench.world.running("web-dev", "web") == site.bench.helm.values("web", "web-dev", 1)
+
+
+def test_a_setting_that_every_pod_answers_with_holds_and_an_old_one_does_not(site: Site) -> None:
+    def ask(namespace: str, pod: str, port: int, path: str) -> tuple[int, str]:
+        values = site.bench.world.running("web-dev", "web") or {}
+        old = pod in behind
+        return 200, json.dumps({"message": "old" if old else values["app"]["greeting"]})
+
+    behind: set[str] = set()
+    site.hands.insides.ask = ask  # type: ignore[method-assign]
+    assert tried(site, updates.CONFIG_CHANGE).outcome is Outcome.HOLDS
+    behind.add("web-1-b")
+    assert tried(site, updates.CONFIG_CHANGE).reason == "answers with another setting 8, at most 0"
+
+
+def test_with_another_chart_than_the_one_that_runs_nothing_is_upgraded(site: Site) -> None:
+    render = site.bench.helm.render
+    site.bench.helm.render = lambda *given: render(*given).replace("web:", "other:")  # type: ignore[method-assign]
+    conclusion = tried(site, updates.ROLLING_UPDATE)
+    assert conclusion.outcome is Outcome.SKIPPED
+    assert "deploy it first" in conclusion.reason
+    assert [number for number, _ in site.verdicts] == [1]
+
+
+def test_a_chart_without_the_value_is_left_alone(site: Site) -> None:
+    render, values = site.bench.helm.render, site.bench.helm.values("web", "web-dev", 1)
+    site.bench.helm.render = lambda *given: render(*given[:3], values)  # type: ignore[method-assign]
+    conclusion = tried(site, updates.ROLLING_UPDATE)
+    assert conclusion.outcome is Outcome.SKIPPED
+    assert conclusion.reason == "the chart makes nothing of podAnnotations.releaser/verify"

@@ -269,6 +269,19 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(site: Sit
     assert site.bench.world.live("deployment", "web")["spec"]["replicas"] == 2
 
 
+def test_a_run_that_was_killed_within_its_upgrade_is_settled_by_the_next_one(site: Site) -> None:
+    def dying(trial: Trial) -> list[Measurement]:
+        upgrade(trial, "try", {**trial.home.helm.values("web", "web-dev", 1), "text": "b"})
+        site.bench.helm.strand("web", "web-dev", "pending-upgrade")
+        list(trial.undo())
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        site.verify(experiment(dying))
+    assert site.verify(experiment(working)).holds
+    assert site.verdicts[0] == (3, Verdict.GOOD)
+
+
 def test_fields_changed_by_somebody_else_are_refused_and_left(site: Site) -> None:
     site.bench.world.edit("deployment", "web", "spec", {"replicas": 9})
     with pytest.raises(Refused, match="1 live fields differ") as caught:

@@ -6,6 +6,7 @@ import base64
 import json
 
 from releaser.flows.experiments.trial import Experiment, Skipped, Trial
+from releaser.flows.release import revisions_of
 from releaser.ledger import entry_text
 from releaser.verification import Measurement, Promise
 
@@ -63,8 +64,6 @@ def _answers(trial: Trial) -> list[tuple[str, str, str]]:
 
 def _told_by_releaser(trial: Trial) -> dict[str, str]:
     """What `releaser history` tells."""
-    from releaser.flows.release import revisions_of
-
     return {f"history, revision {each.number}": entry_text(each.entry) for each in revisions_of(trial.home)}
 
 
