@@ -12,7 +12,6 @@ from releaser.models import ContainerState, PodState, Receipt, Snapshot
 from releaser.verification import Autoscaler, Ran
 from tests.fakes import DEPLOYMENT, FakeCluster, World, pod, snapshot
 
-
 # Whoever only looks, and lets no time pass, would look for ever.
 _SNAPSHOTS = 1000
 

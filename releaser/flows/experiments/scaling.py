@@ -7,7 +7,7 @@ from releaser.flows.experiments.trial import Experiment, NoSteadyState, Skipped,
 from releaser.flows.restore import repair
 from releaser.verification import Autoscaler, Measurement, Promise, lost
 
-_RATE_PER_SECOND = 80.0
+_RATE_PER_SECOND = 40.0
 _MORE_PODS = 2
 # Of the CPU that the pods request: little, so that a small load is much.
 _CPU_PERCENT = 30
