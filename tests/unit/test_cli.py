@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ def releaser(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["deplyo", "dev"], 2, "No such command"),
         (["deploy", "prd"], 2, 'did you mean "prod"?'),
         (["logs", "dev", "--lines", "0"], 2, "--lines"),
+        (["verify", "dev", "pod-delet"], 2, 'did you mean "pod-delete"?'),
+        (["verify", "dev", "--budget", "-1"], 2, "--budget"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(root: Path, arguments: list[str], code: int, words: str) -> None:
@@ -31,6 +34,16 @@ def test_a_wrong_command_line_is_a_usage_error(root: Path, arguments: list[str],
     assert words in finished.stderr
     assert finished.stdout == ""
     assert "Traceback" not in finished.stderr
+
+
+def test_the_experiments_are_listed_without_a_cluster_at_80_columns(root: Path) -> None:
+    finished = releaser("--project", str(root), "verify", "dev", "--list")
+    assert finished.returncode == 0
+    lines = finished.stdout.splitlines()
+    assert "process-kill  about 20 s" in lines
+    assert all(len(line) <= 80 for line in lines)
+    listed = json.loads(releaser("--project", str(root), "--output", "json", "verify", "dev", "dns", "--list").stdout)
+    assert [each["name"] for each in listed["promises"]] == ["dns"]
 
 
 def test_a_mistake_in_releaser_yaml_is_invalid_input(root: Path) -> None:
@@ -78,7 +91,7 @@ def test_every_command_has_one_line_of_help() -> None:
             "promote",
             "rollback",
         ),
-        *("drift", "why", "status", "history", "logs", "open", "prune", "destroy"),
+        *("drift", "why", "verify", "status", "history", "logs", "open", "prune", "destroy"),
     ]
     assert not any(line.endswith("...") for line in listing)
 
