@@ -27,6 +27,7 @@ from releaser.verification import (
     Conclusion,
     Measurement,
     Outcome,
+    Timeline,
     Verified,
     all_hold,
     fit,
@@ -57,8 +58,8 @@ def verify(
     order: Order = Order(),
     clock: Clock | None = None,
 ) -> Verified:
-    """Raises before anything is touched: Refused (nothing installed, not proven good, changed by hand,
-    declined). An interrupt is raised only after what was under way has been undone."""
+    """Raises before anything is touched: Refused (nothing installed, not proven good, changed by hand, declined). An
+    interrupt is raised only after what was under way has been undone."""
     began, started = datetime.now(UTC), time.monotonic()
     environment = target.environment
     _require_budget(environment, order)
@@ -138,7 +139,8 @@ class _Run:
         good = newest_good(revisions, revisions[0]) if name else None
         if good is not None:
             return_to(target, good, LedgerEntry(verb="verify"))
-        elif told:
+        elif found["autoscalers"]:  # it may have left another number of pods
+            target.still_ours()
             manifest = target.helm.manifest(release, namespace, revisions[0].number)
             repair(target, target.live, manifest)
 
@@ -159,9 +161,9 @@ class _Run:
             )
         manifest = target.helm.manifest(target.release, target.namespace, revisions[0].number)
         if differing := prove_state(target, target.live, manifest):
+            many = "1 live field differs" if len(differing) == 1 else f"{len(differing)} live fields differ"
             raise Refused(
-                f"{len(differing)} live fields differ from revision {revisions[0].number}, so no experiment could tell "
-                "what it did itself",
+                f"{many} from revision {revisions[0].number}: no experiment could tell what it did itself",
                 detail="\n".join(f"{each.object_ref} {each.address}".strip() for each in differing[:5]),
                 hint=f"releaser drift {name} --fix",
             )
@@ -173,25 +175,28 @@ class _Run:
         """Try it, undo what it did, and keep what came of it. Nothing is tried once the run has ended early."""
         began, started = datetime.now(UTC), time.monotonic()
         promise = experiment.promise
+        if self.ended_early:
+            never = Conclusion(promise, Outcome.NOT_RUN, (), Timeline(), None, began, 0.0, self.ended_early)
+            self.conclusions.append(never)
+            return
         with step(self._target.reporter, promise.name) as running:
             trial = self._trial(running)
             measurements: Sequence[Measurement] = ()
-            outcome, reason = Outcome.NOT_RUN, self.ended_early
-            if not self.ended_early:
-                try:
-                    with interruptible(), trial.recording.watching():
-                        require_steady(trial)
-                        measurements = experiment.conduct(trial)
-                    outcome, reason = outcome_of(measurements), why_broken(measurements)
-                except Skipped as exc:
-                    outcome, reason = Outcome.SKIPPED, str(exc)
-                except NoSteadyState as exc:
-                    reason = f"no steady state: {exc}"
-                except BudgetExceeded as exc:
-                    outcome, reason = Outcome.BROKEN, f"the budget is spent: {exc}"
-                    self.ended_early = str(exc)
-                finally:
-                    self._undo(trial)
+            outcome, reason = Outcome.NOT_RUN, ""
+            try:
+                with interruptible(), trial.recording.watching():
+                    require_steady(trial)
+                    measurements = experiment.conduct(trial)
+                outcome, reason = outcome_of(measurements), why_broken(measurements)
+            except Skipped as exc:
+                outcome, reason = Outcome.SKIPPED, str(exc)
+            except NoSteadyState as exc:
+                reason = f"no steady state: {exc}"
+            except BudgetExceeded as exc:
+                outcome, reason = Outcome.BROKEN, f"the budget is spent: {exc}"
+                self.ended_early = str(exc)
+            finally:
+                self._undo(trial)
             conclusion = Conclusion(
                 promise=promise,
                 outcome=outcome,
@@ -246,6 +251,8 @@ class _Run:
                 newest = revisions_of(target)[0]
                 manifest = target.helm.manifest(target.release, target.namespace, newest.number)
                 differing = prove_state(target, target.live, manifest)
+                if differing:
+                    target.still_ours()
                 rest = repair(target, target.live, manifest) if differing else ()
             except ReleaserError as exc:
                 self.left.append(f"the live state could not be compared: {exc.message}")

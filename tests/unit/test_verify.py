@@ -219,6 +219,20 @@ def test_what_cannot_be_undone_is_told_and_the_rest_is_undone_all_the_same(site:
     assert not verified.holds
 
 
+def test_nothing_more_is_tried_on_a_release_that_could_not_be_put_back(site: Site) -> None:
+    def breaking(trial: Trial) -> list[Measurement]:
+        upgrade(trial, "try", {**trial.home.helm.values("web", "web-dev", 1), "text": "b"})
+        list(trial.undo())
+        return working(trial)
+
+    verified = site.verify(experiment(breaking, "one"), experiment(working, "two"))
+
+    assert [each.outcome for each in verified.conclusions] == [Outcome.HOLDS, Outcome.NOT_RUN]
+    assert verified.conclusions[1].reason == "no steady state: revision 2 is failed"
+    assert verified.left == ("revision 2, which is not proven good",)
+    assert not verified.holds
+
+
 def test_a_field_that_an_experiment_left_is_repaired(site: Site) -> None:
     def scaling(trial: Trial) -> list[Measurement]:
         site.bench.world.edit("deployment", "web", "spec", {"replicas": 9})
@@ -284,7 +298,7 @@ def test_a_run_that_was_killed_within_its_upgrade_is_settled_by_the_next_one(sit
 
 def test_fields_changed_by_somebody_else_are_refused_and_left(site: Site) -> None:
     site.bench.world.edit("deployment", "web", "spec", {"replicas": 9})
-    with pytest.raises(Refused, match="1 live fields differ") as caught:
+    with pytest.raises(Refused, match="1 live field differs") as caught:
         site.verify(experiment(working))
     assert "drift dev --fix" in caught.value.hint
     assert site.bench.world.live("deployment", "web")["spec"]["replicas"] == 9

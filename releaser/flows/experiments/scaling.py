@@ -77,6 +77,7 @@ def _remove(trial: Trial) -> None:
 
 
 def _restore(trial: Trial) -> None:
+    trial.home.still_ours()
     repair(trial.home, trial.home.live, trial.manifest)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from releaser.flows.experiments.recording import served
 from releaser.flows.experiments.trial import NoSteadyState, Trial
-from releaser.models import Phase, Snapshot
+from releaser.models import Phase, Snapshot, Verdict
 from releaser.rollout import Judge
 
 # What pods may take to be at rest again after they were disturbed.
@@ -15,6 +15,8 @@ _ANSWER_SECONDS = 1.0
 def require_steady(trial: Trial) -> None:
     """Raises NoSteadyState, which says what isn't at rest."""
     trial.say("waiting for a steady state")
+    if trial.standing.verdict is not Verdict.GOOD:
+        raise NoSteadyState(f"revision {trial.standing.number} is {trial.standing.verdict}")
     judge = Judge()
     said = "nothing is known of its pods"
 
@@ -41,5 +43,6 @@ def _require_answers(trial: Trial) -> None:
     path = home.environment.probe.path
     with home.prober.probe(home.namespace, service, trial.workload.image, trial.rate_per_second, path) as probing:
         trial.rest(_ANSWER_SECONDS)
+    trial.budget.close(probing.receipt.failed)
     if probing.receipt.failed or not probing.receipt.sent:
         raise NoSteadyState(f"the service doesn't answer every request: {probing.receipt.line}")

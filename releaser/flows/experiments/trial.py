@@ -146,29 +146,31 @@ class Trial:
     @contextmanager
     def requests(self, rate_per_second: float | None = None) -> Iterator[Probing]:
         """Requests through the service as long as the body runs, and a little before and after; then the receipt is
-        whole. None may be lost before the body begins. Raises NoSteadyState, Skipped where the release has no Service,
-        and EnvironmentUnfit when no prober can be started."""
+        whole. Once in an experiment. None may be lost before the body begins. Raises NoSteadyState, Skipped where the
+        release has no Service, and EnvironmentUnfit when no prober can be started."""
         home = self.home
         service = home.cluster.service_name(self.namespace, self.release)
         if not service:
             raise Skipped("the release has no Service to send requests to")
         rate = rate_per_second or self.rate_per_second
+        path = home.environment.probe.path
+        probing: Probing | None = None
         with deferred():
-            with home.prober.probe(
-                self.namespace, service, self.workload.image, rate, home.environment.probe.path
-            ) as probing:
-                try:
-                    with self.recording.counting(probing), interruptible():
-                        self.rest(_BEFORE_SECONDS)
-                        if probing.receipt.failed:
-                            raise NoSteadyState(f"requests are lost with nothing disturbed: {probing.receipt.line}")
-                        yield probing
-                        self.rest(_AFTER_SECONDS)
-                finally:
+            try:
+                with (
+                    home.prober.probe(self.namespace, service, self.workload.image, rate, path) as probing,
+                    self.recording.counting(probing),
+                    interruptible(),
+                ):
+                    self.rest(_BEFORE_SECONDS)
+                    if probing.receipt.failed:
+                        raise NoSteadyState(f"requests are lost with nothing disturbed: {probing.receipt.line}")
+                    yield probing
+                    self.rest(_AFTER_SECONDS)
+            finally:
+                if probing is not None:  # it has told its last figures only now
                     self.receipt = probing.receipt
-            # the prober has told its last figures only now
-            self.receipt = probing.receipt
-            self.budget.close(probing.receipt.failed)
+                    self.budget.close(probing.receipt.failed)
 
     def rest(self, seconds: float) -> None:
         """Let time pass. Raises BudgetExceeded."""
