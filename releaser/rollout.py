@@ -41,12 +41,15 @@ class Judge:
         self._image = image
         self._ran_well: set[tuple[str, str]] = set()
         self._lacking_since: dict[str, float] = {}
+        self._first_seen: dict[str, PodState] = {}
 
     def judge(self, snapshot: Snapshot) -> Rollout:
         """The worst Deployment decides; all problems of all new pods are reported."""
         if not snapshot.deployments:
             return Rollout(Phase.PROGRESSING, "waiting for the Deployment")
         pods = tuple(pod for deployment in snapshot.deployments for pod in _new_pods(snapshot, deployment))
+        for pod in pods:
+            self._first_seen.setdefault(pod.uid, pod)
         self._ran_well |= {(pod.name, c.name) for pod in pods for c in pod.containers if c.started and c.ready}
         problems = tuple(p for deployment in snapshot.deployments for p in self._problems(snapshot, deployment))
         summary = "; ".join(_summary(deployment) for deployment in snapshot.deployments)
@@ -62,7 +65,7 @@ class Judge:
         problems = [
             *self._refusals(snapshot, deployment),
             *(p for pod in pods for c in (*pod.init_containers, *pod.containers) if (p := self._broken(pod, c))),
-            *(p for pod in pods if (p := _told_by_events(pod, snapshot.events))),
+            *(p for pod in pods if not self._as_found(pod) and (p := _told_by_events(pod, snapshot.events))),
             *(p for pod in pods if (p := self._without_room(snapshot, pod))),
             *(p for pod in pods if (p := self._wrong_image(pod))),
         ]
@@ -117,6 +120,12 @@ class Judge:
             self._lacking_since[uid] = snapshot.at_seconds
         since = self._lacking_since.setdefault(uid, snapshot.at_seconds)
         return snapshot.at_seconds - since >= _SURE_LACK_SECONDS
+
+    def _as_found(self, pod: PodState) -> bool:
+        """It was ready when it was first seen, as pods are that a rollback returns to, and hasn't been restarted since:
+        what events tell of it is of an earlier time."""
+        first = self._first_seen[pod.uid]
+        return first.ready and first.restarts == pod.restarts
 
     def _wrong_image(self, pod: PodState) -> PodProblem | None:
         """No container of the pod runs the image that was built. Names of pulled manifests can't be compared."""

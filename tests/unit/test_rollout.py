@@ -259,6 +259,19 @@ def test_events_tell_what_the_status_does_not(reason: str, message: str, cause: 
     assert Judge().judge(at(1, pod, events=(of_another,))).phase is Phase.PROGRESSING
 
 
+def test_a_kill_from_before_the_rollout_fails_no_pod_that_it_finds_ready() -> None:
+    killed = ObjectEvent("p1", "pod/web-1-a", "Killing", "Container web failed liveness probe, will be restarted")
+    survivor = replace(READY, uid="p1")
+    judge = Judge()
+    assert judge.judge(snapshot(DEPLOYMENT, survivor)).phase is Phase.COMPLETE  # its events are listed a little later
+    again = replace(snapshot(DEPLOYMENT, survivor), events=(killed,))
+    assert judge.judge(again).phase is Phase.COMPLETE
+    [container] = survivor.containers
+    restarted = replace(survivor, containers=(replace(container, restarts=container.restarts + 1),))
+    verdict = judge.judge(replace(snapshot(DEPLOYMENT, restarted), events=(killed,)))
+    assert [problem.cause for problem in verdict.problems] == [Cause.LIVENESS_KILL]
+
+
 def test_an_ordinary_end_of_a_container_is_no_liveness_kill() -> None:
     stopped = ObjectEvent("p1", "pod/web-1-a", "Killing", "Stopping container web")
     assert Judge().judge(at(1, unready(RUNNING, uid="p1"), events=(stopped,))).phase is Phase.PROGRESSING
