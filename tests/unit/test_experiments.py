@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -268,3 +269,15 @@ def test_a_chart_without_the_value_is_left_alone(site: Site) -> None:
     conclusion = tried(site, updates.ROLLING_UPDATE)
     assert conclusion.outcome is Outcome.SKIPPED
     assert conclusion.reason == "the chart makes nothing of podAnnotations.releaser/verify"
+
+
+def test_a_bad_update_that_costs_an_old_pod_does_not_hold(site: Site) -> None:
+    make = site.bench.helm.upgrade
+
+    def making(*given: Any) -> int:
+        number = make(*given)
+        site.cluster.remove_pod("web-dev", "web-1-a")
+        return number
+
+    site.bench.helm.upgrade = making  # type: ignore[method-assign]
+    assert "old pods still serving then 1, wanted 2" in tried(site, updates.BAD_UPDATE).reason

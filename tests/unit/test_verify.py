@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -281,6 +282,24 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_remove(site: Sit
     assert not site.hands.machines.frozen and not site.hands.autoscalers.made
     assert site.bench.world.live("configmap", "web")["data"] == {"text": "a"}
     assert site.bench.world.live("deployment", "web")["spec"]["replicas"] == 2
+
+
+def test_from_its_very_birth_a_revision_of_an_experiment_is_none_to_return_to(site: Site) -> None:
+    born: list[tuple[int, Verdict]] = []
+    make = site.bench.helm.upgrade
+
+    def making(*given: Any) -> int:
+        number = make(*given)
+        born.append(site.verdicts[0])  # here its maker may be killed
+        return number
+
+    def updating(trial: Trial) -> list[Measurement]:
+        site.bench.helm.upgrade = making  # type: ignore[method-assign]
+        upgrade(trial, "try", {**trial.home.helm.values("web", "web-dev", 1), "text": "b"})
+        return working(trial)
+
+    site.verify(experiment(updating))
+    assert born == [(2, Verdict.FAILED)]
 
 
 def test_a_run_that_was_killed_within_its_upgrade_is_settled_by_the_next_one(site: Site) -> None:
