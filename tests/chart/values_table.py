@@ -1,7 +1,7 @@
 """What is written twice, made from where it is written once: python -m tests.chart.values_table writes all of it anew.
 
 The `# --` comments of values.yaml are the table of values in the chart's README and the descriptions in its schema; the
-rows of kustomize/migration.yaml are a table in docs/chart.md.
+rows of kustomize/migration.yaml are a table in docs/from-kustomize.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from tests.chart.helm import CHART, ROOT
 
 README, SCHEMA, VALUES = CHART / "README.md", CHART / "values.schema.json", CHART / "values.yaml"
-DOCS, MIGRATION = ROOT / "docs" / "chart.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
+DOCS, MIGRATION = ROOT / "docs" / "from-kustomize.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
 _KEY = re.compile(r"( *)([A-Za-z-]+):")
 _COMMENT = "# -- "
 
