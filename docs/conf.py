@@ -19,6 +19,7 @@ include_patterns = ["README.md", "CHANGELOG.md", "docs/**.md", "charts/flask-hel
 exclude_patterns = [".*", "build", "dist", "incidents", "tests", "toolchain", "checks"]
 
 myst_heading_anchors = 4
+myst_enable_extensions = ["tasklist"]
 html_theme = "furo"
 html_favicon = "../charts/flask-hello/icon.svg"
 html_copy_source = False

@@ -16,7 +16,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _COMMENT = re.compile(r"<!-- (not run|before): (.+) -->")
@@ -52,6 +52,11 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.file.name}:{self.line}"
+
+    def with_text(self, old: str, new: str) -> Block:
+        """With other commands: `new` in the place of `old`."""
+        commands = tuple(replace(each, text=each.text.replace(old, new)) for each in self.commands)
+        return replace(self, commands=commands, before=tuple(text.replace(old, new) for text in self.before))
 
 
 @dataclass(frozen=True)
@@ -108,9 +113,7 @@ def run(block: Block, directory: Path, environment: Mapping[str, str]) -> tuple[
         text=True,
     )
     *parts, rest = re.split(rf"\n{_MARK}(\d+)\n", finished.stdout)
-    printed = [
-        Printed(tuple(text.splitlines()), int(code)) for text, code in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    printed = [Printed(tuple(text.splitlines()), int(code)) for text, code in zip(parts[::2], parts[1::2], strict=True)]
     if len(printed) != len(block.commands):
         raise ValueError(f"{block}: bash ended before all commands were run: {rest}")
     return tuple(printed)

@@ -18,7 +18,7 @@ import yaml
 from tests.chart.helm import CHART, ROOT
 
 README, SCHEMA, VALUES = CHART / "README.md", CHART / "values.schema.json", CHART / "values.yaml"
-DOCS, MIGRATION = ROOT / "docs" / "from-kustomize.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
+PAGE, MIGRATION = ROOT / "docs" / "from-kustomize.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
 _KEY = re.compile(r"( *)([A-Za-z-]+):")
 _COMMENT = "# -- "
 
@@ -118,4 +118,4 @@ if __name__ == "__main__":
     described_schema = with_descriptions(json.loads(SCHEMA.read_text(encoding="utf-8")), values)
     SCHEMA.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
     rows = migration_table(MIGRATION.read_text(encoding="utf-8"))
-    DOCS.write_text(with_table(DOCS.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")
