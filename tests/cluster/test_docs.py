@@ -20,7 +20,8 @@ from tests.cluster.site import ENVIRONMENTS, RELEASE, Site
 from tests.conftest import ROOT
 from tests.fakes import Recorder
 
-pytestmark = pytest.mark.cluster
+# several releases in a row
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 RUN = {
     page.relative_to(ROOT).as_posix(): blocks

@@ -21,7 +21,8 @@ from tests.cluster.site import Site
 from tests.conftest import ROOT
 from tests.fakes import Recorder
 
-pytestmark = pytest.mark.cluster
+# several releases in a row
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
