@@ -154,7 +154,7 @@ def environment(programs: Path, tools: Sequence[Path], python: Sequence[str]) ->
     releaser.write_text(f'#!/bin/sh\nexec {shlex.join(python)} -m releaser "$@"\n')
     releaser.chmod(0o755)
     places = [programs, *{tool.parent: None for tool in tools}]
-    return {**os.environ, "PATH": os.pathsep.join([*map(str, places), os.environ["PATH"]]), "COLUMNS": "80"}
+    return {**os.environ, "PATH": os.pathsep.join([*map(str, places), os.environ["PATH"]])}
 
 
 # -- inside ------------------------------------------------------------------------------------------------------------
