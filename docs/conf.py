@@ -31,6 +31,7 @@ PAGES = {
     "Use": ["docs/real-cluster", "docs/ci-cd", "docs/operations", "The chart's values <charts/flask-hello/README>"],
     "How it works": [
         "docs/architecture",
+        "docs/analysis",
         "docs/deploys",
         "docs/images",
         "docs/lint",

@@ -83,8 +83,10 @@ def test_the_role_alone_is_enough_to_release_and_to_go_back_where_there_is_no_no
 ) -> None:
     deployer.lose_cluster_role()
     kubeconfig = {"KUBECONFIG": str(deployer.kubeconfig)}
+    assert site.run("deploy", "prod", "--yes", environment=kubeconfig).code == 0
     good = site.history("prod")[0]["number"]
-    site.values("prod", environment="live", faults={"crashAtStart": True})
+    site.edit("values-prod.yaml", "environment: prod", "environment: live")  # prod refuses faults
+    site.values("prod", faults={"crashAtStart": True})
 
     failed = site.run("deploy", "prod", "--yes", environment=kubeconfig)
 
