@@ -82,8 +82,17 @@ bench: $(STAMP)  ## Measure everything that docs/ tells figures of, and write th
 	$(BIN)/python -m bench.verify
 	$(BIN)/python -m bench.tables
 
-.PHONY: picture
-picture: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)
+.PHONY: docs
+docs: $(STAMP)  ## Make the documentation's site in build/site; a broken link is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/site
+	@echo "build/site/index.html"
+
+.PHONY: pictures
+pictures: $(STAMP)  ## Draw docs/pictures/*.d2 (needs Go)
+	$(BIN)/python -m docs.pictures.draw
+
+.PHONY: screen
+screen: $(STAMP)  ## Draw a real deploy in the terminal (docs/deploy.svg)
 	$(BIN)/python docs/picture.py docs/deploy.svg $(RELEASER) deploy dev
 
 .PHONY: down

@@ -151,6 +151,7 @@ def report(incident: Incident) -> str:
             ("message", problem.message),
             ("telling line", f"`{incident.telling_line}`" if incident.telling_line else ""),
             ("done", incident.done or "nothing yet"),
+            ("what to do", problem.cause.link),
             ("at", f"{incident.at:%Y-%m-%d %H:%M:%S} UTC"),
             ("by", f"{revision.source.user or '?'}@{revision.source.host or '?'}, commit {revision.source.revision}"),
             ("image", f"{incident.image.ref} ({incident.image.id or 'digest unknown'})"),

@@ -189,6 +189,11 @@ class Cause(StrEnum):
     NOT_IDENTICAL = "live state differs"
     TIMEOUT = "timeout"
 
+    @property
+    def link(self) -> str:
+        """What to do about it: a heading of docs/operations.md."""
+        return f"docs/operations.md#{self.lower().replace(':', '').replace(' ', '-')}"
+
 
 @dataclass(frozen=True)
 class ContainerState:

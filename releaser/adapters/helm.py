@@ -120,8 +120,10 @@ class Helm:
 
         async def upgrade() -> int:
             reference = await client.get_chart(chart)
+            # the namespace is there: whoever holds the release's lock has it in there. To make one where one may not is
+            # refused even if it is there
             revision = await client.install_or_upgrade_release(
-                release, reference, values, namespace=namespace, reset_values=True, create_namespace=True
+                release, reference, values, namespace=namespace, reset_values=True, create_namespace=False
             )
             return int(revision.revision)
 

@@ -276,6 +276,7 @@ def _failure(
         *done,
         f"requests: {incident.receipt.line}" if incident.receipt else "",
         f"report: {kept.path / 'report.md'}" if kept.path else "",
+        f"what to do: {problem.cause.link}",
     ]
     return kind(
         f"{target.environment.name}: revision {incident.revision.number} failed: {problem.cause}, {problem.where}",

@@ -14,7 +14,7 @@ from yamllint.config import YamlLintConfig
 
 from tests.chart.conftest import CHART, CI_VALUES, ROOT, Render
 from tests.chart.helm import Helm, Object
-from tests.chart.values_table import DOCS, MIGRATION, README, VALUES, migration_table, table, with_table
+from tests.chart.values_table import MIGRATION, PAGE, README, VALUES, migration_table, table, with_table
 
 ENVIRONMENTS = sorted(ROOT.glob("values-*.yaml"))
 CHART_YAML = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def test_the_readmes_table_is_that_of_the_values() -> None:
 
 
 def test_the_table_of_patches_is_that_of_the_tests() -> None:
-    docs = DOCS.read_text(encoding="utf-8")
+    docs = PAGE.read_text(encoding="utf-8")
     assert with_table(docs, "migration", migration_table(MIGRATION.read_text(encoding="utf-8"))) == docs
 
 
@@ -197,6 +197,6 @@ def test_notes_speak_of_what_the_release_has_and_of_nothing_else(
 
 
 def test_the_places_that_the_docs_name_are_there() -> None:
-    named = re.findall(r"`([\w./-]+/[\w./*-]*)`", DOCS.read_text(encoding="utf-8"))
+    named = re.findall(r"`([\w./-]+/[\w./*-]*)`", (ROOT / "docs/chart.md").read_text(encoding="utf-8"))
     assert len(named) > 40
     assert [each for each in named if "*" not in each and not (ROOT / each).exists()] == []

@@ -1,7 +1,7 @@
 """What is written twice, made from where it is written once: python -m tests.chart.values_table writes all of it anew.
 
 The `# --` comments of values.yaml are the table of values in the chart's README and the descriptions in its schema; the
-rows of kustomize/migration.yaml are a table in docs/chart.md.
+rows of kustomize/migration.yaml are a table in docs/from-kustomize.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from tests.chart.helm import CHART, ROOT
 
 README, SCHEMA, VALUES = CHART / "README.md", CHART / "values.schema.json", CHART / "values.yaml"
-DOCS, MIGRATION = ROOT / "docs" / "chart.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
+PAGE, MIGRATION = ROOT / "docs" / "from-kustomize.md", ROOT / "tests" / "chart" / "kustomize" / "migration.yaml"
 _KEY = re.compile(r"( *)([A-Za-z-]+):")
 _COMMENT = "# -- "
 
@@ -118,4 +118,4 @@ if __name__ == "__main__":
     described_schema = with_descriptions(json.loads(SCHEMA.read_text(encoding="utf-8")), values)
     SCHEMA.write_text(json.dumps(described_schema, indent=2) + "\n", encoding="utf-8")
     rows = migration_table(MIGRATION.read_text(encoding="utf-8"))
-    DOCS.write_text(with_table(DOCS.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), "migration", rows), encoding="utf-8")

@@ -212,6 +212,11 @@ class Site:
         self._git("commit", "--quiet", "--allow-empty", "--message", message, minute=minute)
         return self._git("rev-parse", "HEAD")
 
+    def reset(self) -> None:
+        """Back to the last commit, and nothing beside it."""
+        self._git("checkout", "--quiet", "--force", "--", ".")
+        self._git("clean", "--quiet", "-ffdx")
+
     def checkout(self, root: Path, commit: str) -> Site:
         """The same project at a commit in another directory: what another machine would have checked out."""
         shutil.copytree(self.root, root)
@@ -263,7 +268,7 @@ class Site:
 @contextmanager
 def site(root: Path, cluster: Cluster) -> Iterator[Site]:
     """A new project in the directory `root` and new namespaces, which are removed afterwards."""
-    _copy_project(root)
+    copy_project(root)
     core = client.CoreV1Api(cluster.api)
     namespaces = {name: make_namespace() for name in ENVIRONMENTS}
     settings = {
@@ -292,7 +297,8 @@ def free_node_port(cluster: Cluster) -> int:
     return next(port for port in by_chance if cluster.node_port_holder(port) is None)
 
 
-def _copy_project(root: Path) -> None:
+def copy_project(root: Path) -> None:
+    """What releaser needs of this project; releaser.yaml is the copy's own."""
     root.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         source = ROOT / name
