@@ -69,13 +69,13 @@ def test_a_good_service_holds_and_is_left_as_it_was_even_by_runs_that_end_too_so
 
 
 def test_a_service_that_cuts_its_answers_short_does_not_hold_what_it_promises(site: Site) -> None:
-    site.settings("dev", probe={"ratePerSecond": 3})
+    site.settings("dev", probe={"ratePerSecond": 8})
     # each answer takes longer than a pod that is told to end waits for it
     site.values(
         "dev",
         faults={"latencySeconds": 3},
-        gunicorn={"gracefulTimeoutSeconds": 1},
-        rollout={"preStopSleepSeconds": 0, "terminationGracePeriodSeconds": 6},
+        gunicorn={"gracefulTimeoutSeconds": 1, "threads": 8},
+        rollout={"preStopSleepSeconds": 1, "terminationGracePeriodSeconds": 7},
     )
     site.releaser("deploy", "dev")
 
