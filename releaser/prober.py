@@ -35,6 +35,8 @@ from urllib.parse import urlsplit
 _EVERY_SECONDS = 0.4
 _LONGEST_SECONDS = 3600.0
 _DISTINCT = 50
+_CONNECT_SECONDS = 2.0
+_PAUSE_SECONDS = 0.1
 # files that are open besides the connections
 _SPARE_FILES = 64
 
@@ -271,14 +273,32 @@ def _write(line: bytes) -> bool:
     return True
 
 
-async def probe(url: str, path: str, rate: float, timeout: float, longest: float) -> None:
+async def _await_network(url: str, longest: float, stop: asyncio.Event) -> None:
+    """Until a connection opens: the network of a new pod may not let it out, or others let it in, from its first moment
+    on. No longer than that; what doesn't answer then is what is to be counted."""
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + longest
+    while not stop.is_set() and loop.time() < end:
+        try:
+            opening = asyncio.open_connection(parts.hostname, parts.port or 80)
+            _, writer = await asyncio.wait_for(opening, _CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError):  # noqa: UP041 - another class before Python 3.11
+            await asyncio.sleep(_PAUSE_SECONDS)
+        else:
+            writer.close()
+            return
+
+
+async def probe(url: str, path: str, rate: float, timeout: float, longest: float, awaiting: float = 0.0) -> None:
     """Send and write lines until told to stop, then wait for the answers that are still due."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
-    loop.call_later(longest, stop.set)
     _end_with_stdin(loop, stop)
+    await _await_network(url, awaiting, stop)
+    loop.call_later(longest, stop.set)
     started = loop.time()
     account = Account(rate, started)
     sender = Sender(url, path, rate, timeout, account, started)
@@ -307,8 +327,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--for", type=_positive, default=_LONGEST_SECONDS, dest="longest", help="seconds (default: %(default)s)"
     )
+    parser.add_argument(
+        "--await",
+        type=float,
+        default=0.0,
+        dest="awaiting",
+        help="seconds that a new pod's network is given before counting begins (default: %(default)s)",
+    )
     given = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    asyncio.run(probe(given.url, given.path, given.rate, given.timeout, given.longest))
+    asyncio.run(probe(given.url, given.path, given.rate, given.timeout, given.longest, given.awaiting))
 
 
 def _http_url(text: str) -> str:

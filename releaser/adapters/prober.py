@@ -35,6 +35,8 @@ _REQUEST_SECONDS = 15
 _CONNECT_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5
 _START_SECONDS = 30
+# What enforces NetworkPolicies knows a new pod a little after it runs.
+_NETWORK_SECONDS = 15
 # The answers still due have their timeout; then come the last line and the way that it takes.
 _ENDING_SECONDS = _TIMEOUT_SECONDS + 5
 _FATAL_WAITS = {
@@ -75,7 +77,8 @@ class ServiceProber:
             with self._here([url, *arguments], probing):
                 yield probing
         else:
-            with self._inside(namespace, service, image, [_inner_url(found), *arguments], probing):
+            inner = [_inner_url(found), *arguments, "--await", str(_NETWORK_SECONDS)]
+            with self._inside(namespace, service, image, inner, probing):
                 yield probing
 
     # -- here ----------------------------------------------------------------------------------------------------------

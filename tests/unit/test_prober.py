@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,42 @@ def test_a_port_where_nobody_listens_refuses() -> None:
     assert final["errors"] == {"refused": final["sent"]} and final["sent"] > 20
     assert final["longest_gap_seconds"] == pytest.approx(final["elapsed_seconds"], abs=0.001)
     assert (final["p50_seconds"], final["p99_seconds"]) == (0, 0)
+
+
+@contextmanager
+def opening_late(seconds: float) -> Iterator[str]:
+    """A server that answers well, at a port that refuses connections so long; its URL."""
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            time.sleep(seconds)
+            late.listen(100)
+            with suppress(OSError):
+                while True:
+                    connection, _ = late.accept()
+                    with connection:
+                        if connection.recv(4096):
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{late.getsockname()[1]}"
+        late.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_network_that_needs_a_moment_is_awaited_before_anything_is_counted() -> None:
+    with opening_late(0.5) as url:
+        final = probe(url, "--await", "20", seconds=0.3)
+    assert final["sent"] > 20 and final["failed"] == 0
+
+
+def test_a_network_is_awaited_no_longer_than_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # but doesn't listen
+        final = probe(f"http://127.0.0.1:{taken.getsockname()[1]}", "--await", "0.2", seconds=0.3)
+    assert final["errors"] == {"refused": final["sent"]} and final["sent"] > 20
 
 
 def test_an_answer_is_read_whole_however_its_length_is_told() -> None:
