@@ -133,12 +133,15 @@ def doctor() -> None:
 
 
 @app.command()
-def up(profile: Profile = "releaser") -> None:
+def up(
+    profile: Profile = "releaser",
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Add nodes until there are so many.")] = 1,
+) -> None:
     """Start the local Minikube, building what this machine lacks."""
     from releaser.flows.up import up as flow
 
     machine = _session.wiring.machine(_session.project, profile)
-    _session.printer.result(flow(machine, _session.printer))
+    _session.printer.result(flow(machine, _session.printer, nodes))
 
 
 @app.command()

@@ -599,6 +599,8 @@ class LocalNode:
     image: str
     kubernetes: str
     metrics_server: str
+    pod_network: Path
+    """The manifest that Minikube applies as its CNI."""
 
 
 @dataclass(frozen=True)
@@ -608,6 +610,7 @@ class Up:
     profile: str
     context: str
     node_ip: str
+    nodes: int
     kubernetes: str
     already: bool
     elapsed_seconds: float

@@ -263,7 +263,7 @@ def _diagnosis(diagnosis: models.Diagnosis) -> list[RenderableType]:
 def _up(up: models.Up) -> list[RenderableType]:
     did = "was running" if up.already else f"up after {duration(up.elapsed_seconds)}"
     return [
-        f"Minikube {did}",
+        f"Minikube {did}{f', {up.nodes} nodes' if up.nodes > 1 else ''}",
         f"profile {up.profile}, context {up.context}, node {up.node_ip}, Kubernetes {up.kubernetes}",
     ]
 

@@ -33,7 +33,7 @@ class Machine:
 
 def machines(profile: str) -> list[Machine]:
     """The profile's nodes; empty where Minikube's files don't say enough of one to reach it."""
-    config = _read(_home() / "profiles" / profile / "config.json")
+    config = settings(profile)
     nodes = config.get("Nodes") or []
     # a node that is alone has the profile's name, whatever its own (Minikube's MachineName)
     found = [
@@ -43,11 +43,16 @@ def machines(profile: str) -> list[Machine]:
     return [machine for machine in found if machine] if all(found) else []
 
 
+def settings(profile: str) -> dict[str, Any]:
+    """What Minikube wrote down of the profile; empty for one that there isn't."""
+    return _read(minikube_home() / "profiles" / profile / "config.json")
+
+
 def _machine(name: str, node: dict[str, Any], config: dict[str, Any]) -> Machine | None:
     runtime = node.get("ContainerRuntime") or config.get("KubernetesConfig", {}).get("ContainerRuntime") or "docker"
     if config.get("Driver") == "docker":
         return Machine(name, runtime, ("docker", "exec", "-i", name))
-    driver = _read(_home() / "machines" / name / "config.json").get("Driver", {})
+    driver = _read(minikube_home() / "machines" / name / "config.json").get("Driver", {})
     address, key = driver.get("IPAddress") or node.get("IP"), driver.get("SSHKeyPath")
     if not address or not key or config.get("Driver") == "none":
         return None
@@ -55,7 +60,7 @@ def _machine(name: str, node: dict[str, Any], config: dict[str, Any]) -> Machine
     return Machine(name, runtime, ("ssh", *_SSH, "-i", key, "-p", str(port), f"{user}@{address}", "sudo"), True)
 
 
-def _home() -> Path:
+def minikube_home() -> Path:
     """As Minikube finds it (pkg/minikube/localpath)."""
     given = os.environ.get("MINIKUBE_HOME")
     if not given:

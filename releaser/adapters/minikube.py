@@ -1,4 +1,4 @@
-"""Minikube: one profile, its state, start, stop and delete."""
+"""Minikube: one profile, its state, its nodes, start, stop and delete."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from releaser.adapters.machines import minikube_home, settings
 from releaser.adapters.process import Process
 from releaser.adapters.tools import Tools, cache_directory
+from releaser.errors import EnvironmentUnfit
 from releaser.models import LocalNode
 
 _START_SECONDS = 900.0
 _GIB = 1024**3
+_NOTHING_TO_LOAD = {"MINIKUBE_CACHE_IMAGES": "false", "MINIKUBE_PRELOAD": "false"}
 
 
 class Minikube:
@@ -31,6 +34,11 @@ class Minikube:
         """Stands from the first start of a profile that we make until its success."""
         return cache_directory() / f"starting-{self.profile}"
 
+    @property
+    def _adding(self) -> Path:
+        """Stands while a node is added, and names those that were there before."""
+        return cache_directory() / f"adding-{self.profile}"
+
     def exists(self) -> bool:
         finished = self._process.run(
             [self._tools.path("minikube"), "profile", "list", "--light", "--output", "json"],
@@ -44,46 +52,34 @@ class Minikube:
             return False
         return any(each["Name"] == self.profile for kind in ("valid", "invalid") for each in profiles.get(kind) or [])
 
-    def running(self) -> bool:
-        """Host, kubelet and API server all run. An unknown profile prints something else than a status: not running."""
-        if self._unfinished.exists():
-            return False
+    def running_nodes(self) -> int:
+        """How many nodes the profile has, when host, kubelet and API server of all of them run; else 0."""
+        if self._unfinished.exists() or self._adding.exists():
+            return 0
         finished = self._process.run(
             [self._tools.path("minikube"), "-p", self.profile, "status", "--output", "json"],
             doing=f"asking for the state of Minikube {self.profile}",
             deadline_seconds=60,
             check=False,
         )
-        try:
-            status = json.loads(finished.stdout)
-        except ValueError:
-            return False
-        return isinstance(status, dict) and all(
-            status.get(part) == "Running" for part in ("Host", "Kubelet", "APIServer")
-        )
+        return _running(finished.stdout)
 
     def start(self, node: LocalNode | None, on_line: Callable[[str], None]) -> None:
         """Make or start the profile. With a `node`, from local images alone; else in Minikube's ordinary way.
 
-        Minikube can't finish a first start that was killed half way: what such a start of ours left is deleted first.
+        Minikube can't finish the first start of a profile or of a node that was killed half way: what is left of such a
+        start of ours is deleted first.
         """
         if self._unfinished.exists():
             self.delete()
-        if not self.exists():
+        self._forget_half_made_nodes()
+        new = not self.exists()
+        if new:
             self._unfinished.parent.mkdir(parents=True, exist_ok=True)
             self._unfinished.touch()
+        local = self._local(node, new=new) if node else []
         if node:
             _reject_unprogrammed_services(self._process)
-        local = (
-            [
-                *(f"--base-image={node.image}", f"--kubernetes-version={node.kubernetes}"),
-                *("--preload=false", "--cache-images=false", "--install-addons=false", "--cni=bridge"),
-                # Kubernetes 1.35 refuses hosts with the older cgroups unless told otherwise
-                *(["--extra-config=kubelet.fail-cgroupv1=false"] if _cgroup_v1() else []),
-            ]
-            if node
-            else []
-        )
         self._process.stream(
             [
                 *(self._tools.path("minikube"), "-p", self.profile, "start"),
@@ -100,6 +96,65 @@ class Minikube:
             hint=f"minikube -p {self.profile} logs; the whole log: {self.log}",
         )
         self._unfinished.unlink(missing_ok=True)
+        self._adding.unlink(missing_ok=True)
+
+    def _forget_half_made_nodes(self) -> None:
+        """Minikube takes a node whose machine it knows for one that has joined the cluster, and can neither start nor
+        delete it. One without a machine it makes anew."""
+        if not self._adding.exists():
+            return
+        before = json.loads(self._adding.read_text(encoding="utf-8"))
+        for node in settings(self.profile).get("Nodes") or []:
+            if node["Name"] in before or node.get("ControlPlane"):
+                continue
+            name = f"{self.profile}-{node['Name']}"
+            for words in (("rm", "--force", "--volumes", name), ("volume", "rm", "--force", name)):
+                self._process.run(["docker", *words], doing=f"removing half of node {name}", deadline_seconds=120)
+            shutil.rmtree(minikube_home() / "machines" / name, ignore_errors=True)
+
+    def _local(self, node: LocalNode, *, new: bool) -> list[str]:
+        """Options for a start from what was made here. A profile keeps the pod network that it began with."""
+        network = cache_directory() / f"pod-network-{self.profile}.yaml"
+        network.parent.mkdir(parents=True, exist_ok=True)
+        network.write_bytes(node.pod_network.read_bytes())  # at every start Minikube reads it again
+        return [
+            *(f"--base-image={node.image}", f"--kubernetes-version={node.kubernetes}"),
+            *("--preload=false", "--cache-images=false", "--install-addons=false"),
+            *([f"--cni={network}"] if new else []),
+            # Kubernetes 1.35 refuses hosts with the older cgroups unless told otherwise
+            *(["--extra-config=kubelet.fail-cgroupv1=false"] if _cgroup_v1() else []),
+        ]
+
+    def add_node(self, on_line: Callable[[str], None]) -> None:
+        """One more node of the same kind. What a killed run left of one is finished by the next start.
+
+        Raises EnvironmentUnfit for a profile whose pods have a network on one node only.
+        """
+        doing = f"adding a node to Minikube {self.profile}"
+        began = settings(self.profile).get("KubernetesConfig", {})
+        if began.get("CNI") == "bridge":
+            raise EnvironmentUnfit(
+                f"While {doing}: it was made with the bridge CNI, which has pods on one node only",
+                hint=f"make it anew: releaser down --profile {self.profile} --delete, then releaser up with --nodes",
+            )
+        self._adding.parent.mkdir(parents=True, exist_ok=True)
+        known = [node["Name"] for node in settings(self.profile).get("Nodes") or []]
+        self._adding.write_text(json.dumps(known), encoding="utf-8")
+        self._process.stream(
+            [self._tools.path("minikube"), "-p", self.profile, "node", "add"],
+            doing=doing,
+            deadline_seconds=_START_SECONDS,
+            log=self.log,
+            on_line=on_line,
+            # By the environment, since `node add` has no such options: else it would make that node, and from then
+            # on the profile, smaller; and wait for images that a profile made here never loads.
+            env={
+                "MINIKUBE_MEMORY": f"{_memory_mib()}m",
+                **({} if began.get("ShouldLoadCachedImages", True) else _NOTHING_TO_LOAD),
+            },
+            hint=f"minikube -p {self.profile} logs; the whole log: {self.log}",
+        )
+        self._adding.unlink()
 
     def enable_metrics(self, node: LocalNode | None, on_line: Callable[[str], None]) -> None:
         """The add-on metrics-server: the metrics API, which an HPA needs."""
@@ -125,9 +180,26 @@ class Minikube:
     def delete(self) -> None:
         self._run("delete", doing=f"deleting Minikube {self.profile}")
         self._unfinished.unlink(missing_ok=True)
+        self._adding.unlink(missing_ok=True)
 
     def _run(self, verb: str, *, doing: str) -> None:
         self._process.run([self._tools.path("minikube"), "-p", self.profile, verb], doing=doing, deadline_seconds=300)
+
+
+def _running(status: str) -> int:
+    """Of `minikube status`: an object for one node, a list for several, and other text for an unknown profile."""
+    try:
+        told = json.loads(status)
+    except ValueError:
+        return 0
+    nodes = told if isinstance(told, list) else [told]
+    runs = all(
+        isinstance(node, dict)
+        and node.get("Host") == node.get("Kubelet") == "Running"
+        and node.get("APIServer") in ("Running", "Irrelevant")  # workers have none
+        for node in nodes
+    )
+    return len(nodes) if runs else 0
 
 
 def _reject_unprogrammed_services(process: Process) -> None:

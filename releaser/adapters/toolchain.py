@@ -25,6 +25,8 @@ from releaser.models import LocalNode
 _COMPILE_SECONDS = 3600.0
 _IMAGE_SECONDS = 1800.0
 _DEBIAN = "releaser/debian:bookworm"
+# as toolchain/node/pod-network.yaml names it; each node has that of its own image
+POD_NETWORK = "releaser/pod-network:local"
 _VERSION_VARIABLES = (
     "k8s.io/component-base/version.gitVersion={KUBERNETES}",
     "k8s.io/component-base/version.gitMajor=1",
@@ -73,7 +75,12 @@ class Toolchain:
 
     @property
     def local_node(self) -> LocalNode:
-        return LocalNode(self._node_image, self.versions["KUBERNETES"], self.versions["METRICS_SERVER"])
+        return LocalNode(
+            image=self._node_image,
+            kubernetes=self.versions["KUBERNETES"],
+            metrics_server=self.versions["METRICS_SERVER"],
+            pod_network=self._directory / "node" / "pod-network.yaml",
+        )
 
     @property
     def _node_image(self) -> str:
@@ -203,6 +210,7 @@ class Toolchain:
             f"registry.k8s.io/coredns/coredns:{versions['COREDNS']}": "coredns",
             f"registry.k8s.io/metrics-server/metrics-server:{versions['METRICS_SERVER']}": "metrics-server",
             f"registry.k8s.io/pause:{versions['PAUSE']}": "pause",
+            POD_NETWORK: "pod-network",
         }
         for ref, target in names.items():
             self._image(ref, context, "control-plane", on_line, target=target, dockerfile="images.Dockerfile")

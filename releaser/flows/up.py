@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from releaser.errors import EnvironmentUnfit, ReleaserError
-from releaser.models import LocalNode, Reporter, Up
+from releaser.models import LocalNode, Note, Reporter, Up
 from releaser.steps import step
 
 OnLine = Callable[[str], None]
@@ -66,7 +66,11 @@ class Minikube(Protocol):
     @property
     def log(self) -> Path: ...
 
-    def running(self) -> bool: ...
+    def running_nodes(self) -> int:
+        """How many nodes there are when all of them run, else 0."""
+        ...
+
+    def add_node(self, on_line: OnLine) -> None: ...
 
     def start(self, node: LocalNode | None, on_line: OnLine) -> None: ...
 
@@ -99,42 +103,51 @@ class Machine:
 
 
 _METRICS_SECONDS = 180.0
+_NO_IMAGES = "a new node has no images of releases that run already: releaser load ENV brings it ENV's"
 # The tools, and the program of the toolchain that becomes each: kubectl is one of the node's many.
 _PROGRAMS = {"helm": "helm", "minikube": "minikube", "kubectl": "node"}
 
 
-def up(machine: Machine, reporter: Reporter) -> Up:
+def up(machine: Machine, reporter: Reporter, nodes: int = 1) -> Up:
+    """With so many nodes at least: missing ones are added, none is ever removed."""
     started = time.monotonic()
-    if _running(machine):
-        return _result(machine, already=True, started=started)
+    if (running := _running_nodes(machine)) >= nodes:
+        return _result(machine, running, already=True, started=started)
     with machine.alone():
         if not machine.engine.version():
             with step(reporter, "start Docker engine", log=machine.engine.log):
                 machine.engine.start()
-        if _running(machine):
-            return _result(machine, already=False, started=started)
-        with step(reporter, "ask registries") as running:
-            local = not machine.registries.answer()
-            running.detail = "none in reach: everything is built here" if local else "in reach"
-        _build(machine, reporter, local=local)
-        node = machine.toolchain.local_node if local else None
-        with step(reporter, "start Minikube", log=machine.minikube.log) as running:
-            machine.minikube.start(node, running.progress)
-            running.detail = f"profile {machine.minikube.profile}"
-        with step(reporter, "metrics API", log=machine.minikube.log) as running:
-            machine.minikube.enable_metrics(node, running.progress)
-            _wait_for_metrics(machine)
-    return _result(machine, already=False, started=started)
+        if not (running := _running_nodes(machine)):
+            _start(machine, reporter)
+            running = machine.minikube.running_nodes()
+        for number in range(running + 1, nodes + 1):
+            with step(reporter, f"add node {number}", log=machine.minikube.log) as adding:
+                machine.minikube.add_node(adding.progress)
+        if nodes > running:
+            reporter.emit(Note(_NO_IMAGES))
+    return _result(machine, max(running, nodes), already=False, started=started)
 
 
-def _running(machine: Machine) -> bool:
-    """Engine, tools, node and metrics API all answer: nothing is left to do."""
-    return (
-        bool(machine.engine.version())
-        and all(machine.toolchain.has_tool(tool) for tool in _PROGRAMS)
-        and machine.minikube.running()
-        and _metrics_answer(machine)
-    )
+def _running_nodes(machine: Machine) -> int:
+    """How many nodes run, where engine, tools and metrics API answer as well; else 0."""
+    if not machine.engine.version() or not all(machine.toolchain.has_tool(tool) for tool in _PROGRAMS):
+        return 0
+    running = machine.minikube.running_nodes()
+    return running if running and _metrics_answer(machine) else 0
+
+
+def _start(machine: Machine, reporter: Reporter) -> None:
+    with step(reporter, "ask registries") as running:
+        local = not machine.registries.answer()
+        running.detail = "none in reach: everything is built here" if local else "in reach"
+    _build(machine, reporter, local=local)
+    node = machine.toolchain.local_node if local else None
+    with step(reporter, "start Minikube", log=machine.minikube.log) as running:
+        machine.minikube.start(node, running.progress)
+        running.detail = f"profile {machine.minikube.profile}"
+    with step(reporter, "metrics API", log=machine.minikube.log) as running:
+        machine.minikube.enable_metrics(node, running.progress)
+        _wait_for_metrics(machine)
 
 
 def _metrics_answer(machine: Machine) -> bool:
@@ -191,12 +204,13 @@ def _wait_for_metrics(machine: Machine) -> None:
         time.sleep(1)  # the metrics API is an aggregated one: there is nothing to watch until it answers
 
 
-def _result(machine: Machine, *, already: bool, started: float) -> Up:
+def _result(machine: Machine, nodes: int, *, already: bool, started: float) -> Up:
     cluster = machine.cluster()
     return Up(
         machine.minikube.profile,
         cluster.context,
         cluster.node_ip(),
+        nodes,
         cluster.version(),
         already,
         time.monotonic() - started,

@@ -248,7 +248,7 @@ WIDE = Traffic(
         ReleaseStatus("prod", "flask-hello", "flask-hello-prod", "releaser", PENDING, (), "-", Traffic(note=LONG)),
         Destroyed("prod", "flask-hello", "flask-hello-prod", False),
         Opened("prod", "http://127.0.0.1:41234"),
-        Up("releaser", "releaser", "192.168.49.2", "v1.35.4", False, 123.4),
+        Up("releaser", "releaser", "192.168.49.2", 2, "v1.35.4", False, 123.4),
         Down("releaser", True, True),
     ],
     ids=lambda result: type(result).__name__,

@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from releaser.adapters.engine import Engine
 from releaser.adapters.process import Process
-from releaser.adapters.toolchain import Toolchain
+from releaser.adapters.toolchain import POD_NETWORK, Toolchain
 from releaser.adapters.tools import Tools
 from tests.conftest import ROOT
 from tests.fakes import Recorder
@@ -59,3 +60,18 @@ def test_a_changed_pin_changes_the_key_of_what_is_built(tmp_path: Path) -> None:
         process = Process(Recorder())
         keys.add(Toolchain(process, Tools(process), Engine(process, tmp_path), tmp_path).key)
     assert len(keys) == 2
+
+
+def test_the_pod_network_runs_from_an_image_that_every_node_has(toolchain: Toolchain) -> None:
+    manifest = toolchain.local_node.pod_network.read_text()
+    [network] = [each for each in yaml.safe_load_all(manifest) if each["kind"] == "DaemonSet"]
+    [container] = network["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == (f"docker.io/{POD_NETWORK}", "Never")
+    assert {"operator": "Exists"} in network["spec"]["template"]["spec"]["tolerations"]
+
+
+def test_the_pod_network_has_the_ranges_that_minikube_gives_to_pods_and_services() -> None:
+    """https://github.com/kubernetes/minikube: cni.DefaultPodCIDR and constants.DefaultServiceCIDR."""
+    text = (TOOLCHAIN / "node" / "pod-network.yaml").read_text()
+    ranges = re.findall(r"- name: (\w+_CIDR)\n\s+value: (\S+)", text)
+    assert ranges == [("POD_CIDR", "10.244.0.0/16"), ("SERVICE_CIDR", "10.96.0.0/12")]

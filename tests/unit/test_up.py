@@ -25,6 +25,7 @@ class Fresh:
     tools: set[str] = field(default_factory=set)
     started_from: LocalNode | None = None
     runs: bool = False
+    nodes: int = 1
     metrics: bool = False
     locked: bool = False
     profile: str = "releaser"
@@ -77,7 +78,7 @@ class FakeEngine:
 
 
 class FakeToolchain:
-    local_node = LocalNode("releaser/node:1", "v1.35.4", "v0.9.0")
+    local_node = LocalNode("releaser/node:1", "v1.35.4", "v0.9.0", Path("/toolchain/pod-network.yaml"))
 
     def __init__(self, machine: Fresh) -> None:
         self._machine = machine
@@ -121,8 +122,13 @@ class FakeMinikube:
     def exists(self) -> bool:
         return self._machine.runs
 
-    def running(self) -> bool:
-        return self._machine.runs
+    def running_nodes(self) -> int:
+        return self._machine.nodes if self._machine.runs else 0
+
+    def add_node(self, on_line: Callable[[str], None]) -> None:
+        assert self._machine.runs
+        self._machine.make("a node")
+        self._machine.nodes += 1
 
     def start(self, node: LocalNode | None, on_line: Callable[[str], None]) -> None:
         self._machine.make("start")
@@ -175,6 +181,30 @@ def test_where_registries_answer_only_missing_tools_are_built_and_minikube_start
     up(hands(machine), Recorder())
     assert machine.made == ["program minikube", "program node", "start", "metrics"]
     assert machine.started_from is None
+
+
+def test_a_running_cluster_gets_the_nodes_that_it_lacks_and_nothing_else() -> None:
+    machine = Fresh()
+    assert up(hands(machine), Recorder()).nodes == 1
+    machine.made.clear()
+    grown = up(hands(machine), Recorder(), nodes=3)
+    assert (grown.nodes, grown.already, machine.made) == (3, False, ["a node", "a node"])
+
+
+def test_no_node_is_removed() -> None:
+    machine = Fresh()
+    assert up(hands(machine), Recorder(), nodes=2).nodes == 2
+    machine.made.clear()
+    again = up(hands(machine), Recorder())
+    assert (again.nodes, again.already, machine.made) == (2, True, [])
+
+
+def test_a_stopped_cluster_is_started_before_it_gets_a_node() -> None:
+    machine = Fresh()
+    up(hands(machine), Recorder())
+    machine.runs = False
+    up(hands(machine), Recorder(), nodes=2)
+    assert machine.made[-3:] == ["start", "metrics", "a node"]
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,9 @@ var programs = map[string]func(){
 			kubectlutil.CheckErr(err)
 		}
 	},
-	"etcd":    func() { etcdmain.Main(os.Args) },
-	"coredns": coredns,
+	"etcd":        func() { etcdmain.Main(os.Args) },
+	"coredns":     coredns,
+	"pod-network": runPodNetwork,
 }
 
 // CoreDNS registers its flags where the others look for theirs: its -version would be taken for kube-proxy's.
