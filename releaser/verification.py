@@ -264,3 +264,12 @@ class Autoscaler:
     maximum: int
     down_after_seconds: float
     trouble: str = ""
+
+
+@dataclass(frozen=True)
+class DisruptionBudget:
+    """A PodDisruptionBudget as it is now: ready pods that it wants, and how many may go at this moment."""
+
+    name: str
+    desired: int
+    allowed: int

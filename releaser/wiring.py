@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from releaser.errors import ReleaserError
 from releaser.models import Reporter
 from releaser.settings import Environment, Project
 
@@ -155,6 +156,8 @@ class Wiring:
         from releaser.adapters.errands import PodErrands
         from releaser.adapters.insides import ClusterNetwork, PodInsides
         from releaser.adapters.nodeprocesses import NodeProcesses
+        from releaser.adapters.nodes import ClusterNodes
+        from releaser.adapters.policies import ClusterPolicies
         from releaser.flows.experiments.hands import Hands
 
         cluster = Cluster(environment.context)
@@ -165,6 +168,8 @@ class Wiring:
             autoscalers=HorizontalAutoscalers(cluster),
             network=ClusterNetwork(cluster),
             disclosure=ClusterDisclosure(cluster),
+            nodes=ClusterNodes(cluster),
+            policies=ClusterPolicies(cluster),
         )
 
     def forwarder(self, environment: Environment) -> Forwarder:
@@ -205,6 +210,13 @@ class Wiring:
         return MachineProbe(self.process, self.tools, Engine(self.process, project.root / "toolchain"))
 
     def server_version(self, context: str) -> str:
+        """With the number of nodes, where one may know it."""
         from releaser.adapters.cluster import Cluster
 
-        return Cluster(context).version()
+        cluster = Cluster(context)
+        version = cluster.version()
+        try:
+            nodes = cluster.node_count()
+        except ReleaserError:
+            return version
+        return f"{version}, {nodes} node{'s' if nodes != 1 else ''}"

@@ -52,6 +52,7 @@ class Workload:
     autoscaler: str = ""
     """Name of the release's own HorizontalPodAutoscaler."""
     service_port: int = 80
+    port_name: str = ""
 
     @property
     def start_seconds(self) -> float:
@@ -72,7 +73,7 @@ def workload(objects: Sequence[KubeObject]) -> Workload:
         raise InvalidInput("While reading the release's manifest: it has no Deployment, so there are no pods to try")
     container = pod["containers"][0]
     limits = (container.get("resources") or {}).get("limits") or {}
-    ports = [port["containerPort"] for port in container.get("ports") or []]
+    ports = container.get("ports") or []
     scaler = next((each for each in objects if each.kind == "HorizontalPodAutoscaler"), None)
     scaled = int(scaler.body["spec"].get("minReplicas") or 1) if scaler else None
     service = next((each for each in objects if each.kind == "Service"), None)
@@ -81,7 +82,7 @@ def workload(objects: Sequence[KubeObject]) -> Workload:
         container=container["name"],
         image=container["image"],
         replicas=scaled if scaled is not None else int(deployment.body["spec"].get("replicas", 1)),
-        port=int(ports[0]) if ports else 80,
+        port=int(ports[0]["containerPort"]) if ports else 80,
         grace_seconds=float(pod.get("terminationGracePeriodSeconds", _GRACE_SECONDS)),
         startup=_probe(container, "startupProbe"),
         liveness=_probe(container, "livenessProbe"),
@@ -92,6 +93,7 @@ def workload(objects: Sequence[KubeObject]) -> Workload:
         secrets=_secrets(container, objects),
         autoscaler=scaler.name if scaler else "",
         service_port=int(service.body["spec"]["ports"][0]["port"]) if service else 80,
+        port_name=str(ports[0].get("name", "")) if ports else "",
     )
 
 

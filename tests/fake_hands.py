@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from releaser.flows.experiments.hands import Hands
 from releaser.models import ContainerState, PodState, Receipt, Snapshot
-from releaser.verification import Autoscaler, Ran
+from releaser.verification import Autoscaler, DisruptionBudget, Ran
 from tests.fakes import DEPLOYMENT, FakeCluster, World, pod, snapshot
 
 # Whoever only looks, and lets no time pass, would look for ever.
 _SNAPSHOTS = 1000
+_ELSEWHERE = ("default", "kube-public")
 
 
 class StepClock:
@@ -54,9 +56,9 @@ class _Beat:
     beat: Callable[[], float | None]
 
 
-def live_pod(name: str, *, ready: bool = True, restarts: int = 0) -> PodState:
+def live_pod(name: str, *, ready: bool = True, restarts: int = 0, node: str = "n1") -> PodState:
     container = ContainerState("web", ready=ready, started=True, restarts=restarts, running=True)
-    return PodState(name, "Running", True, ready, False, (container,), owner_uid="rs-1", node="n1", uid=f"uid-{name}")
+    return PodState(name, "Running", True, ready, False, (container,), owner_uid="rs-1", node=node, uid=f"uid-{name}")
 
 
 class LivingCluster(FakeCluster):
@@ -68,6 +70,8 @@ class LivingCluster(FakeCluster):
         self.slow_seconds: float | None = 3.0
         self.living = [live_pod("web-1-a"), live_pod("web-1-b")]
         self._coming: list[tuple[float, PodState]] = []
+        self.node = "n1"
+        """Where what comes back is put."""
 
     def pods(self, namespace: str, release: str) -> tuple[PodState, ...]:
         self._arrive()
@@ -88,7 +92,7 @@ class LivingCluster(FakeCluster):
     def remove_pod(self, namespace: str, pod: str) -> None:
         super().remove_pod(namespace, pod)
         self.living = [each for each in self.living if each.name != pod]
-        self._later(live_pod(f"{pod}-anew"))
+        self._later(live_pod(f"{pod}-anew", node=self.node))
 
     def restart(self, pod: str) -> None:
         [old] = [each for each in self.living if each.name == pod]
@@ -199,7 +203,9 @@ class FakeErrands:
     ) -> Ran:
         return self.ran
 
-    def sweep(self, namespace: str, release: str) -> int:
+    def sweep(self, namespace: str, release: str, labels: Mapping[str, str] | None = None) -> int:
+        if namespace in _ELSEWHERE:
+            return 0
         found, self.left = self.left, 0
         return found
 
@@ -270,6 +276,63 @@ class FakeDisclosure:
         return self.texts
 
 
+class FakeNodes:
+    """Two nodes. What is evicted comes back on the other one; the budget refuses while too few pods are ready."""
+
+    def __init__(self, cluster: LivingCluster) -> None:
+        self._cluster = cluster
+        self.names: tuple[str, ...] = ("n1", "n2")
+        self.cordoned: dict[str, str] = {}
+        self.desired: int | None = 1
+        self.refuses = True
+        self.evicted: list[str] = []
+
+    def schedulable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in self.cordoned)
+
+    def cordon(self, node: str, namespace: str, release: str) -> None:
+        self.cordoned[node] = f"{namespace}/{release}"
+        self._cluster.node = self.schedulable()[0]
+
+    def uncordon(self, node: str) -> None:
+        self.cordoned.pop(node, None)
+
+    def sweep(self, namespace: str, release: str) -> int:
+        left = [node for node, whose in self.cordoned.items() if whose == f"{namespace}/{release}"]
+        for node in left:
+            self.uncordon(node)
+        return len(left)
+
+    def evict(self, namespace: str, pod: str, *, dry_run: bool = False) -> bool:
+        budget = self.disruption_budget(namespace, "")
+        if budget is not None and budget.allowed < 1 and self.refuses:
+            return False
+        if not dry_run:
+            self.evicted.append(pod)
+            self._cluster.remove_pod(namespace, pod)
+        return True
+
+    def disruption_budget(self, namespace: str, release: str) -> DisruptionBudget | None:
+        if self.desired is None:
+            return None
+        ready = sum(pod.ready for pod in self._cluster.living)
+        return DisruptionBudget("web", self.desired, max(0, ready - self.desired))
+
+
+@dataclass
+class FakePolicies:
+    policies: tuple[Mapping[str, Any], ...] = ()
+
+    def network_policies(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        return self.policies
+
+    def namespace_labels(self, namespace: str) -> dict[str, str]:
+        return {"kubernetes.io/metadata.name": namespace}
+
+    def pod_labels(self, namespace: str, pod: str) -> dict[str, str]:
+        return {"app": "web"}
+
+
 @dataclass
 class FakeHands:
     machines: FakeMachines
@@ -278,10 +341,21 @@ class FakeHands:
     autoscalers: FakeAutoscalers
     network: FakeNetwork
     disclosure: FakeDisclosure
+    nodes: FakeNodes
+    policies: FakePolicies
 
     @property
     def all(self) -> Hands:
-        return Hands(self.machines, self.insides, self.errands, self.autoscalers, self.network, self.disclosure)
+        return Hands(
+            machines=self.machines,
+            insides=self.insides,
+            errands=self.errands,
+            autoscalers=self.autoscalers,
+            network=self.network,
+            disclosure=self.disclosure,
+            nodes=self.nodes,
+            policies=self.policies,
+        )
 
 
 def fake_hands(cluster: LivingCluster, clock: StepClock) -> FakeHands:
@@ -292,4 +366,6 @@ def fake_hands(cluster: LivingCluster, clock: StepClock) -> FakeHands:
         FakeAutoscalers(cluster, clock),
         FakeNetwork(),
         FakeDisclosure(),
+        FakeNodes(cluster),
+        FakePolicies(),
     )

@@ -46,6 +46,10 @@ class Cluster:
         with self._asking("asking the cluster for its version"):
             return str(client.VersionApi(self._api).get_code(_request_timeout=_REQUEST_SECONDS).git_version)
 
+    def node_count(self) -> int:
+        with self._asking("listing the nodes"):
+            return len(self._core.list_node(_request_timeout=_REQUEST_SECONDS).items)
+
     def node_ip(self) -> str:
         """Internal address of the first node: where NodePorts answer on a local cluster."""
         with self._asking("asking for the node's address"):

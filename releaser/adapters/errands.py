@@ -14,7 +14,8 @@ from releaser.verification import Ran
 
 _CONTAINER = "errand"
 _LABELS = {"app.kubernetes.io/managed-by": "releaser", "app.kubernetes.io/component": "verify"}
-_RELEASE = "releaser/release"
+# by which they are found again: keys that nobody else's labels have
+_ERRAND, _RELEASE = "releaser/errand", "releaser/release"
 _REQUEST_SECONDS = 15
 _RUN_SECONDS = 60
 _ENDED = ("Succeeded", "Failed")
@@ -40,7 +41,8 @@ class PodErrands:
         release's Service or Deployment find their pods. Raises EnvironmentUnfit when it can't be run."""
         name = f"releaser-verify-{secrets.token_hex(4)}"
         doing = f"running pod {name} in {namespace}"
-        pod = _pod(name, {**(labels or {}), **_LABELS, _RELEASE: release}, image, script, node)
+        own = {_ERRAND: "verify", _RELEASE: release}
+        pod = _pod(name, {**_LABELS, **(labels or {}), **own}, image, script, node)
         try:
             with self._cluster.asking(doing):
                 self._core.create_namespaced_pod(namespace, pod, _request_timeout=_REQUEST_SECONDS)
@@ -49,8 +51,9 @@ class PodErrands:
         finally:
             self._delete(namespace, name)
 
-    def sweep(self, namespace: str, release: str) -> int:
-        selector = ",".join(f"{key}={value}" for key, value in {**_LABELS, _RELEASE: release}.items())
+    def sweep(self, namespace: str, release: str, labels: Mapping[str, str] | None = None) -> int:
+        wanted = {_ERRAND: "verify", _RELEASE: release, **(labels or {})}
+        selector = ",".join(f"{key}={value}" for key, value in wanted.items())
         with self._cluster.asking("looking for pods that an earlier run left"):
             pods = self._core.list_namespaced_pod(
                 namespace, label_selector=selector, _request_timeout=_REQUEST_SECONDS

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from releaser.clock import Clock, SystemClock
 from releaser.errors import Declined, Refused, ReleaserError
 from releaser.flows.experiments.hands import Hands
+from releaser.flows.experiments.isolation import sweep_elsewhere
 from releaser.flows.experiments.recording import Budget, BudgetExceeded
 from releaser.flows.experiments.revisions import experiment_of
 from releaser.flows.experiments.steady import require_steady
@@ -126,7 +127,8 @@ class _Run:
         namespace, release = target.namespace, target.release
         with step(target.reporter, "look for leftovers") as running:
             found = {
-                "pods": hands.errands.sweep(namespace, release),
+                "pods": hands.errands.sweep(namespace, release) + sweep_elsewhere(hands, namespace, release),
+                "cordons": hands.nodes.sweep(namespace, release),
                 "autoscalers": hands.autoscalers.sweep(namespace, release),
                 "stopped processes": 0 if hands.machines.unreachable() else self._thaw(),
             }

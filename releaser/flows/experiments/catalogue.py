@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from releaser.errors import UsageError
-from releaser.flows.experiments import discovery, kills, limits, runtimes, scaling, secrets, traffic, updates
+from releaser.flows.experiments import (
+    discovery,
+    drain,
+    isolation,
+    kills,
+    limits,
+    runtimes,
+    scaling,
+    secrets,
+    traffic,
+    updates,
+)
 from releaser.flows.experiments.trial import Experiment
 from releaser.located import did_you_mean
 
@@ -13,6 +24,7 @@ CATALOGUE: tuple[Experiment, ...] = (
     traffic.LOAD_SPREAD,
     discovery.DNS,
     secrets.SECRETS,
+    isolation.NETWORK_POLICY,
     kills.POD_DELETE,
     kills.PROCESS_KILL,
     limits.RESOURCE_LIMITS,
@@ -22,6 +34,7 @@ CATALOGUE: tuple[Experiment, ...] = (
     updates.BAD_UPDATE,
     updates.ROLLBACK,
     kills.LIVENESS_KILL,
+    drain.DRAIN,
     scaling.AUTOSCALE,
 )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from releaser.models import PodState
-from releaser.verification import Autoscaler, Ran
+from releaser.verification import Autoscaler, DisruptionBudget, Ran
 
 
 class Machines(Protocol):
@@ -53,8 +53,8 @@ class Errands(Protocol):
         """The program's end and output. The pod meets Pod Security `restricted`; with `node` it runs on that one."""
         ...
 
-    def sweep(self, namespace: str, release: str) -> int:
-        """Remove those that a killed run left; how many."""
+    def sweep(self, namespace: str, release: str, labels: Mapping[str, str] = ...) -> int:
+        """Remove those, with these labels, that a killed run left; how many."""
         ...
 
 
@@ -107,6 +107,44 @@ class Disclosure(Protocol):
         ...
 
 
+class Nodes(Protocol):
+    """The cluster's nodes as its administrators treat them."""
+
+    def schedulable(self) -> tuple[str, ...]:
+        """Names of those that take pods."""
+        ...
+
+    def cordon(self, node: str, namespace: str, release: str) -> None:
+        """Let it take no more pods; on the node stands for whose sake."""
+        ...
+
+    def uncordon(self, node: str) -> None:
+        """Only what `cordon` has done is undone."""
+        ...
+
+    def sweep(self, namespace: str, release: str) -> int:
+        """Uncordon those that a killed run left; how many."""
+        ...
+
+    def evict(self, namespace: str, pod: str, *, dry_run: bool = False) -> bool:
+        """Whether the disruption budgets let the pod go. One that has gone already may."""
+        ...
+
+    def disruption_budget(self, namespace: str, release: str) -> DisruptionBudget | None: ...
+
+
+class Policies(Protocol):
+    """What the cluster says of who may reach whom."""
+
+    def network_policies(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        """As the API's JSON has them."""
+        ...
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]: ...
+
+    def pod_labels(self, namespace: str, pod: str) -> Mapping[str, str]: ...
+
+
 @dataclass(frozen=True)
 class Hands:
     """All of them. An experiment takes what it needs."""
@@ -117,3 +155,5 @@ class Hands:
     autoscalers: Autoscalers
     network: Network
     disclosure: Disclosure
+    nodes: Nodes
+    policies: Policies
