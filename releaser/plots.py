@@ -9,7 +9,7 @@ from html import escape
 from releaser.verification import Timeline, rates
 
 _WIDTH, _LEFT, _RIGHT = 720, 44, 12
-_TOP, _REQUESTS, _GAP, _PODS, _BOTTOM = 22, 96, 20, 56, 22
+_TOP, _REQUESTS, _GAP, _PODS, _BOTTOM = 34, 96, 20, 56, 22
 _PLOT = _WIDTH - _LEFT - _RIGHT
 # Over shorter times the prober's counters, which come every 0.4 s, make a saw of a steady rate.
 _RATE_SECONDS = 0.8
@@ -110,7 +110,7 @@ def _moments(timeline: Timeline, end: float, bottom: float) -> Iterator[str]:
         x = _LEFT + _x(moment.at_seconds, end)
         at = min(max(x, free), _WIDTH - 8.0)
         free = at + 14
-        yield f'<path class="moment" d="M{x:.1f} {_TOP - 2}V{bottom}"/>'
+        yield f'<path class="moment" d="M{x:.1f} 16V{bottom}"/>'
         yield f'<circle class="number" cx="{at:.1f}" cy="9" r="7"/>'
         yield f'<text class="number" x="{at:.1f}" y="12.5" text-anchor="middle">{number}</text>'
 
