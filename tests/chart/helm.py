@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Helm:
         given = ["--values", "-"] if values is not None else []
         finished = subprocess.run(
             [self.executable, *arguments, *given],
-            input=json.dumps(values or {}, ensure_ascii=False),  # YAML knows no surrogates
+            input=_json(values or {}),
             # Neither the user's cluster nor the user's plug-ins and repositories.
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "KUBECONFIG": os.devnull},
             capture_output=True,
@@ -95,6 +96,12 @@ class Helm:
         """What `helm install` says at its end."""
         output = self.run("install", release, str(CHART), "--dry-run=client", values=nested(sets))
         return output.partition("NOTES:")[2]
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    """JSON that is YAML: which knows no surrogates, and wants some characters escaped that JSON doesn't."""
+    text = json.dumps(values, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\ufeff\ufffe\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def nested(dotted: Mapping[str, Any]) -> Object:

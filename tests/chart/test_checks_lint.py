@@ -23,21 +23,35 @@ Lint = Callable[[Path], subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def lint(helm: Helm, tmp_path: Path) -> Lint:
-    """ct on a project. What it calls (helm, yamale, yamllint) are this environment's, and there is no cluster."""
-    tools = tmp_path / "tools"
+    """ct on a project, without a cluster. What it calls (helm, yamale, yamllint) are this environment's; what they say
+    is kept and added to its output, since ct doesn't wait until it has read all of it (pkg/exec/exec.go, RunProcess).
+    """
+    tools, said = tmp_path / "tools", tmp_path / "said"
     tools.mkdir()
-    (tools / "helm").symlink_to(Path(helm.executable).resolve())
-    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    said.touch()
+    beside = Path(sys.executable).parent
+    for real in (Path(helm.executable).resolve(), beside / "yamale", beside / "yamllint"):
+        wrapper = tools / real.name
+        wrapper.write_text(
+            f"""#!/bin/sh
+            '{real}' "$@" >'{said}.out' 2>'{said}.err'; code=$?
+            cat '{said}.out' '{said}.err' >>'{said}'
+            cat '{said}.out'; cat '{said}.err' >&2; exit $code
+            """
+        )
+        wrapper.chmod(0o755)
 
     def lint(project: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        finished = subprocess.run(
             [program("ct"), "lint", "--config", "ct.yaml"],
             cwd=project,
-            env={"PATH": path, "HOME": str(helm.home), "KUBECONFIG": os.devnull},
+            env={"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(helm.home), "KUBECONFIG": os.devnull},
             capture_output=True,
             text=True,
             timeout=DEADLINE_SECONDS,
         )
+        finished.stdout += said.read_text()
+        return finished
 
     return lint
 
