@@ -37,6 +37,8 @@ _LONGEST_SECONDS = 3600.0
 _DISTINCT = 50
 _CONNECT_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
+# A Service picks one of its pods by chance, which may be on any node.
+_IN_A_ROW = 20
 # files that are open besides the connections
 _SPARE_FILES = 64
 
@@ -274,20 +276,22 @@ def _write(line: bytes) -> bool:
 
 
 async def _await_network(url: str, longest: float, stop: asyncio.Event) -> None:
-    """Until a connection opens: the network of a new pod may not let it out, or others let it in, from its first moment
-    on. No longer than that; what doesn't answer then is what is to be counted."""
+    """Until connections open, so many in a row: the network of a new pod may not let it out from its first moment on,
+    and each node lets it in when it has heard of it. No longer than that; what doesn't answer then is to be counted."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     end = loop.time() + longest
-    while not stop.is_set() and loop.time() < end:
+    opened = 0
+    while opened < _IN_A_ROW and not stop.is_set() and loop.time() < end:
         try:
             opening = asyncio.open_connection(parts.hostname, parts.port or 80)
             _, writer = await asyncio.wait_for(opening, _CONNECT_SECONDS)
         except (OSError, asyncio.TimeoutError):  # noqa: UP041 - another class before Python 3.11
+            opened = 0
             await asyncio.sleep(_PAUSE_SECONDS)
         else:
+            opened += 1
             writer.close()
-            return
 
 
 async def probe(url: str, path: str, rate: float, timeout: float, longest: float, awaiting: float = 0.0) -> None:

@@ -136,8 +136,9 @@ def test_a_port_where_nobody_listens_refuses() -> None:
 
 
 @contextmanager
-def opening_late(seconds: float) -> Iterator[str]:
-    """A server that answers well, at a port that refuses connections so long; its URL."""
+def opening_late(seconds: float) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers well, at a port that refuses connections so long; its URL, and what each asked."""
+    asked: list[bytes] = []
     with socket.socket() as late:
         late.bind(("127.0.0.1", 0))
 
@@ -148,20 +149,22 @@ def opening_late(seconds: float) -> Iterator[str]:
                 while True:
                     connection, _ = late.accept()
                     with connection:
-                        if connection.recv(4096):
+                        asked.append(connection.recv(4096))
+                        if asked[-1]:
                             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{late.getsockname()[1]}"
+        yield f"http://127.0.0.1:{late.getsockname()[1]}", asked
         late.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
 def test_a_network_that_needs_a_moment_is_awaited_before_anything_is_counted() -> None:
-    with opening_late(0.5) as url:
+    with opening_late(0.5) as (url, asked):
         final = probe(url, "--await", "20", seconds=0.3)
     assert final["sent"] > 20 and final["failed"] == 0
+    assert asked.index(next(filter(None, asked))) >= 20  # one connection may meet a node that knows, the next one not
 
 
 def test_a_network_is_awaited_no_longer_than_told() -> None:
