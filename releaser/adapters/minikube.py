@@ -79,7 +79,7 @@ class Minikube:
             self._unfinished.touch()
         local = self._local(node, new=new) if node else []
         if node:
-            _reject_unprogrammed_services(self._process)
+            _reject_stray_addresses(self._process)
         self._process.stream(
             [
                 *(self._tools.path("minikube"), "-p", self.profile, "start"),
@@ -202,17 +202,18 @@ def _running(status: str) -> int:
     return len(nodes) if runs else 0
 
 
-def _reject_unprogrammed_services(process: Process) -> None:
-    """Where root may: a Service address that kube-proxy hasn't programmed yet fails at once instead of leaving the
-    machine. Where something out there answers any address, the API server would keep that connection for ever."""
+def _reject_stray_addresses(process: Process) -> None:
+    """Where root may: an address inside the cluster that nobody has there fails at once instead of leaving the machine.
+    That is a Service that kube-proxy hasn't programmed yet, or a pod of before the node's restart that a Service still
+    names. Where something out there answers any address, the API server would keep that connection for ever."""
     if os.geteuid() != 0 or shutil.which("iptables") is None:
         return
-    rule = ["DOCKER-USER", "-d", "10.96.0.0/12", "-j", "REJECT"]
-    known = process.run(["iptables", "-C", *rule], doing="looking at iptables", deadline_seconds=20, check=False)
-    if known.exit_status != 0:
-        process.run(
-            ["iptables", "-I", *rule], doing="rejecting stray Service addresses", deadline_seconds=20, check=False
-        )
+    # pods of other nodes are reached over Docker's bridge
+    for addresses in (["-d", "10.96.0.0/12"], ["-d", "10.244.0.0/16", "!", "-o", "br-+"]):
+        rule = ["DOCKER-USER", *addresses, "-j", "REJECT"]
+        known = process.run(["iptables", "-C", *rule], doing="looking at iptables", deadline_seconds=20, check=False)
+        if known.exit_status != 0:
+            process.run(["iptables", "-I", *rule], doing="rejecting stray addresses", deadline_seconds=20, check=False)
 
 
 def _memory_mib() -> int:
