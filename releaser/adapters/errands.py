@@ -9,6 +9,7 @@ from contextlib import closing
 from kubernetes import client, watch
 
 from releaser.adapters.cluster import Cluster, tolerating
+from releaser.adapters.pods import program_pod
 from releaser.errors import EnvironmentUnfit
 from releaser.verification import Ran
 
@@ -90,37 +91,14 @@ class PodErrands:
 
 
 def _pod(name: str, labels: Mapping[str, str], image: str, script: str, node: str) -> client.V1Pod:
-    """Meets Pod Security `restricted`, and ends by itself when nobody is there to remove it."""
-    return client.V1Pod(
-        metadata=client.V1ObjectMeta(name=name, labels=dict(labels)),
-        spec=client.V1PodSpec(
-            restart_policy="Never",
-            active_deadline_seconds=_RUN_SECONDS,
-            termination_grace_period_seconds=1,
-            automount_service_account_token=False,
-            enable_service_links=False,
-            node_selector={"kubernetes.io/hostname": node} if node else None,
-            security_context=client.V1PodSecurityContext(
-                run_as_non_root=True,
-                run_as_user=10001,
-                run_as_group=10001,
-                seccomp_profile=client.V1SeccompProfile(type="RuntimeDefault"),
-            ),
-            containers=[
-                client.V1Container(
-                    name=_CONTAINER,
-                    image=image,
-                    image_pull_policy="IfNotPresent",
-                    command=["python", "-I", "-c", script],
-                    resources=client.V1ResourceRequirements(
-                        requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "96Mi"}
-                    ),
-                    security_context=client.V1SecurityContext(
-                        allow_privilege_escalation=False,
-                        read_only_root_filesystem=True,
-                        capabilities=client.V1Capabilities(drop=["ALL"]),
-                    ),
-                )
-            ],
-        ),
+    return program_pod(
+        name,
+        labels,
+        image,
+        [script],
+        container=_CONTAINER,
+        cpu="10m",
+        longest_seconds=_RUN_SECONDS,
+        grace_seconds=1,
+        node=node,
     )

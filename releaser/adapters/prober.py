@@ -21,6 +21,7 @@ from kubernetes.client.exceptions import ApiException
 
 from releaser import prober
 from releaser.adapters.cluster import Cluster
+from releaser.adapters.pods import program_pod
 from releaser.adapters.process import Process
 from releaser.errors import EnvironmentUnfit, ReleaserError
 from releaser.models import Note, Probed, Receipt, Reporter
@@ -317,39 +318,16 @@ def _inner_url(service: client.V1Service) -> str:
 
 
 def _pod(name: str, service: str, image: str, arguments: list[str]) -> client.V1Pod:
-    """Meets Pod Security `restricted`. It lacks the release's instance label: neither its Service nor its rollout may
-    take it for one of their pods."""
-    return client.V1Pod(
-        metadata=client.V1ObjectMeta(name=name, labels={**_LABELS, _SERVICE: service}),
-        spec=client.V1PodSpec(
-            restart_policy="Never",
-            active_deadline_seconds=_LONGEST_SECONDS + 60,
-            termination_grace_period_seconds=_ENDING_SECONDS,
-            automount_service_account_token=False,
-            enable_service_links=False,
-            security_context=client.V1PodSecurityContext(
-                run_as_non_root=True,
-                run_as_user=10001,
-                run_as_group=10001,
-                seccomp_profile=client.V1SeccompProfile(type="RuntimeDefault"),
-            ),
-            containers=[
-                client.V1Container(
-                    name=_CONTAINER,
-                    image=image,
-                    image_pull_policy="IfNotPresent",
-                    command=["python", "-I", "-c", _SCRIPT.read_text(encoding="utf-8"), *arguments],
-                    resources=client.V1ResourceRequirements(
-                        requests={"cpu": "50m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "96Mi"}
-                    ),
-                    security_context=client.V1SecurityContext(
-                        allow_privilege_escalation=False,
-                        read_only_root_filesystem=True,
-                        capabilities=client.V1Capabilities(drop=["ALL"]),
-                    ),
-                )
-            ],
-        ),
+    """It lacks the release's instance label: neither its Service nor its rollout may take it for one of their pods."""
+    return program_pod(
+        name,
+        {**_LABELS, _SERVICE: service},
+        image,
+        [_SCRIPT.read_text(encoding="utf-8"), *arguments],
+        container=_CONTAINER,
+        cpu="50m",
+        longest_seconds=_LONGEST_SECONDS + 60,
+        grace_seconds=_ENDING_SECONDS,
     )
 
 
